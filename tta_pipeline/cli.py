@@ -1,0 +1,117 @@
+"""The command line: one subcommand per stage, its flags read from the signature of the stage's `run`.
+
+A parameter of a simple type or a path is one flag, a list takes several values, and a config section takes
+JSON or the study's config file; `--config.KEY VALUE` sets one key of it.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import logging
+import sys
+import types
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from tta_pipeline import __version__, config
+from tta_pipeline.errors import USER_ERRORS, InputError
+
+STAGES = {
+    "cohort": "who is in the study, who is out, and why",
+    "tiles": "tissue and the grid of tiles on it, for one batch of slides",
+    "features": "tiles through the encoder, for one batch of slides",
+    "pathways": "expression and gene sets, aligned to the cohort",
+    "splits": "who trains, validates and tests",
+    "train": "one model on one fold with one seed",
+    "evaluate": "risks of one fold's test patients",
+    "report": "metrics, figures and the HTML page",
+}
+_SECTIONS = {"config": None, "bad_slides": "bad_slides", "inputs": "inputs", "model": "models"}
+
+
+def run(arguments: list[str]) -> int:
+    """Run one subcommand; 0 on success, 2 and one message on an error that the user can mend."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        return _run(arguments)
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tta-pipeline", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="stage")
+    for name, summary in STAGES.items():
+        stages.add_parser(name, help=summary, add_help=False, allow_abbrev=False)
+    stage = parser.parse_known_args(arguments[:1])[0].stage
+    function = importlib.import_module(f"tta_pipeline.stages.{stage}").run
+    function(**_arguments_of(function, stage=stage, arguments=arguments[1:]))
+    return 0
+
+
+def _arguments_of(function: Any, *, stage: str, arguments: list[str]) -> dict[str, Any]:
+    hints = get_type_hints(function, include_extras=True)
+    parser = argparse.ArgumentParser(
+        prog=f"tta-pipeline {stage}",
+        description=inspect.getdoc(function),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, parameter in inspect.signature(function).parameters.items():
+        flag = f"--{name.replace('_', '-')}"
+        required = parameter.default is inspect.Parameter.empty
+        if _is_section(hints[name]):
+            parser.add_argument(
+                flag, required=required, metavar="JSON|YAML", help="its section as JSON, or a config file"
+            )
+            for key, field in hints[name].model_fields.items():
+                parser.add_argument(f"{flag}.{key}", dest=f"{name}.{key}", metavar="VALUE", help=_help(field))
+        else:
+            nargs = "*" if get_origin(hints[name]) is list else None
+            parser.add_argument(flag, required=required, nargs=nargs, default=argparse.SUPPRESS)
+    given = vars(parser.parse_args(arguments))
+    return {
+        name: _section(hint, name=name, stage=stage, given=given)
+        if _is_section(hint)
+        else _plain(hint, name, given[name])
+        for name, hint in hints.items()
+        if name != "return" and name in given and given[name] is not None
+    }
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and issubclass(hint, config.Section)
+
+
+def _help(field: Any) -> str:
+    default = "" if field.is_required() else f" (default: {field.get_default()})"
+    return f"{field.description or ''}{default}".replace("%", "%%")
+
+
+def _plain(hint: Any, name: str, value: Any) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise InputError(f"--{name.replace('_', '-')}: expected {get_args(hint) or hint}, found {value!r}.") from error
+
+
+def _section(hint: type[config.Section], *, name: str, stage: str, given: dict[str, Any]) -> config.Section:
+    source: str = given[name]
+    where = _SECTIONS[name] or stage
+    if source.lstrip().startswith("{"):
+        content = json.loads(source)
+    else:
+        content = config.load(Path(source)).model_dump(mode="json")[where]
+    for key in hint.model_fields:
+        if given.get(f"{name}.{key}") is not None:
+            content[key] = yaml.safe_load(given[f"{name}.{key}"])
+    try:
+        return hint.model_validate(content)
+    except ValidationError as error:
+        raise InputError(config.describe(error, where=where)) from error

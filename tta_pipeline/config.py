@@ -1,0 +1,208 @@
+"""The config of one study: a pydantic model per section, from which schema, CLI flags and the manual's tables come.
+
+Paths are relative to the working directory of the study; `$NAME` and `~` are expanded.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tta_pipeline.errors import InputError
+
+
+def _expand(value: object) -> object:
+    return os.path.expanduser(os.path.expandvars(value)) if isinstance(value, str) else value  # noqa: PTH111
+
+
+StudyPath = Annotated[Path, BeforeValidator(_expand)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the config; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Inputs(Section):
+    """The files of a study and how to read them."""
+
+    slides: StudyPath = Field(description="sheet of slides: slide_id, patient_id, path or features, optional mpp")
+    clinical: StudyPath = Field(description="clinical table, one row per patient")
+    expression: StudyPath = Field(description="expression matrix: patients in rows, genes in columns")
+    gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")
+    patient_column: str = Field("patient_id", description="clinical column that identifies the patient")
+    time_column: str = Field("time_days", description="clinical column of the follow-up time")
+    time_unit: Literal["days", "months"] = Field(
+        "days", description="unit of the time column; a month is 365.25/12 days"
+    )
+    event_column: str = Field("event", description="clinical column of the indicator, holding 0 and 1")
+    event_means: Literal["event", "censorship"] = Field("event", description="what a 1 in the indicator says")
+
+
+class Cohort(Section):
+    """Who is in the study."""
+
+    slides_per_job: int = Field(16, ge=1, description="slides that one tiles or features job works on")
+    zero_time: Literal["fail", "exclude"] = Field("exclude", description="what happens to a patient with time 0")
+
+
+class BadSlides(Section):
+    """What happens to a slide that cannot be used: no tissue, unreadable, NaN features."""
+
+    policy: Literal["fail", "exclude"] = Field("fail", description="stop, or leave the slide out and say so")
+    limit: int = Field(0, ge=0, description="slides that may be left out before the study stops")
+
+
+class Tiles(Section):
+    """Where the tissue is, and the grid of tiles on it."""
+
+    mpp: float = Field(0.5, gt=0.05, lt=20, description="micrometres per pixel of a tile")
+    tile_size_px: int = Field(256, ge=16, le=4096, description="tile edge in pixels at `mpp`")
+    overlap_px: int = Field(0, ge=0, description="overlap of neighbouring tiles in pixels at `mpp`")
+    min_tissue: Fraction = Field(0.5, description="fraction of a tile that must be tissue")
+    mask_mpp: float = Field(8.0, gt=0.5, le=64, description="micrometres per pixel of the tissue mask")
+    min_object_um2: float = Field(20_000.0, ge=0, description="tissue pieces below this area are dropped, in µm²")
+    max_hole_um2: float = Field(20_000.0, ge=0, description="holes below this area are filled, in µm²")
+    max_tiles: int | None = Field(None, ge=1, description="tiles kept per slide, a seeded sample; null keeps all")
+    seed: int = Field(0, ge=0, description="seed of that sample")
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> "Tiles":
+        if self.overlap_px >= self.tile_size_px:
+            raise ValueError(f"overlap_px must be below tile_size_px = {self.tile_size_px}, found {self.overlap_px}")
+        return self
+
+
+class Features(Section):
+    """The encoder of tiles."""
+
+    encoder: str = Field("resnet50.a1_in1k", description="timm model name or hf-hub: id")
+    weights: StudyPath | None = Field(None, description="local weights, .safetensors or .pth; null asks timm's hub")
+    batch_size: int = Field(64, ge=1, description="tiles per forward pass")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on CUDA, else fp32")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
+    decode_threads: int = Field(2, ge=1, description="threads that read tiles while the encoder works")
+
+
+class Pathways(Section):
+    """Which gene sets become tokens."""
+
+    min_genes: int = Field(5, ge=1, description="sets with fewer genes in the expression matrix are left out")
+
+
+class Splits(Section):
+    """Who trains, validates and tests."""
+
+    file: StudyPath | None = Field(None, description="read the splits from this TSV instead of making them")
+    folds: int = Field(5, ge=2, description="parts of each repeat; each part is tested once")
+    repeats: int = Field(1, ge=1, description="times the k-fold is drawn anew")
+    group_by_site: bool = Field(False, description="keep each tissue source site within one part")
+    validation_fraction: float = Field(0.2, ge=0, lt=0.9, description="part of the training patients set aside")
+    seed: int = Field(0, ge=0, description="seed of the draws")
+
+
+class Train(Section):
+    """How models are trained."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="one run per seed")
+    epochs: int = Field(30, ge=1, description="passes over the training patients")
+    batch_size: int = Field(32, ge=2, description="patients per step")
+    patches: int = Field(4096, ge=1, description="patches drawn per patient and step; fewer are used whole")
+    learning_rate: float = Field(1e-4, gt=0, description="peak of AdamW's schedule")
+    weight_decay: float = Field(1e-5, ge=0, description="AdamW's, not on biases and norms")
+    warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly; cosine after it")
+    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    ties: Literal["efron", "breslow"] = Field("efron", description="tied event times in the Cox likelihood")
+    checkpoint: Literal["last", "validation"] = Field("last", description="last epoch, or the best validation Cox loss")
+    standardise_features: bool = Field(False, description="scale features by mean and variance of the training fold")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
+    cache_gb: float = Field(8.0, ge=0, description="features kept in memory, in GB; the rest is read again")
+
+
+class Evaluate(Section):
+    """How risks are computed."""
+
+    max_patches: int = Field(200_000, ge=1, description="patches per patient; above it a fixed seeded subset")
+    horizons_days: tuple[float, ...] = Field((365.0, 1095.0, 1825.0), description="times of the survival estimates")
+
+
+class Report(Section):
+    """Metrics and figures."""
+
+    bootstrap: int = Field(1000, ge=100, description="bootstrap samples of patients")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+    truth: StudyPath | None = Field(
+        None, description="TSV of patient_id, risk: a known true risk, for simulated cohorts"
+    )
+
+
+class TTA(Section):
+    """The TTA model ("Together, Then Apart", arXiv 2511.18089) and its ablations."""
+
+    architecture: Literal["tta"] = "tta"
+    modalities: tuple[Literal["histology", "genomics"], ...] = Field(
+        ("histology", "genomics"), min_length=1, description="inputs that the model sees"
+    )
+
+
+Model = TTA
+
+
+class Study(Section):
+    """One study: one config file."""
+
+    inputs: Inputs
+    bad_slides: BadSlides = BadSlides()
+    cohort: Cohort = Cohort()
+    tiles: Tiles = Tiles()
+    features: Features = Features()
+    pathways: Pathways = Pathways()
+    splits: Splits = Splits()
+    models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Model] = Field(
+        {"tta": TTA()}, min_length=1, description="name -> model; each is trained on every fold and seed"
+    )
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+
+
+def load(path: Path) -> Study:
+    """Read a study's config file.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not YAML, a key is unknown, a value is of the wrong type or out of its limits.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: expected a config file, found nothing. Give the path of a YAML file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: expected YAML, found: {error}") from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: expected sections at the top level, found {type(content).__name__}.")
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise InputError(describe(error, where=str(path))) from error
+
+
+def describe(error: ValidationError, *, where: str) -> str:
+    """One message for a pydantic error: each wrong key with what was expected and what came."""
+    lines = [
+        f"{where}: {'.'.join(map(str, problem['loc'])) or 'config'}: {problem['msg']}, found {problem['input']!r}."
+        for problem in error.errors()
+    ]
+    return "\n".join([*lines, "See config/README.md for every key, its unit and its limits."])
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of a config file, with a default for every optional section, as Snakemake fills them in."""
+    return Study.model_json_schema()

@@ -1,0 +1,232 @@
+"""What the pipeline's HDF5 files hold. The only module that names an HDF5 dataset."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tta_pipeline.errors import ArtifactError
+from tta_pipeline.io import hdf5
+
+Provenance = Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles of one slide.
+
+    coords: int32 (n, 2), x and y of the upper-left corner in level-0 pixels.
+    attributes: the patch attributes that CLAM and TRIDENT write beside `coords`:
+    patch_size, patch_size_level0, overlap, level0_magnification, target_magnification, level0_width, level0_height, ...
+    """
+
+    coords: NDArray[np.int32]
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pathways:
+    """Expression and gene sets of a cohort.
+
+    expression: float32 (patients, genes), as in the table; no statistics.
+    indices, indptr: genes of set p are `indices[indptr[p]:indptr[p + 1]]` (CSR).
+    """
+
+    patient_id: list[str]
+    genes: list[str]
+    expression: NDArray[np.float32]
+    names: list[str]
+    indices: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+
+    def members(self) -> list[NDArray[np.int64]]:
+        """Gene columns of each set."""
+        return [self.indices[start:stop] for start, stop in zip(self.indptr[:-1], self.indptr[1:], strict=True)]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with everything that was fitted on its training fold.
+
+    weights: the model's parameters and buffers by name.
+    scaler: mean and scale of genes (and of features, if standardised), by name.
+    baseline: time_days (t,) and cumulative_hazard (t,), Breslow's, on the training fold.
+    history: one column per name, one entry per epoch (NaN where undefined).
+    attributes: model name, config, feature width, chosen epoch, ... JSON-serialisable.
+    """
+
+    weights: dict[str, NDArray[Any]]
+    scaler: dict[str, NDArray[np.float32]]
+    baseline: dict[str, NDArray[np.float64]]
+    history: dict[str, NDArray[np.float64]]
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Risks of the test patients of one fold: a higher risk is worse.
+
+    survival: float32 (patients, horizons), probability of surviving each of `horizons_days`; NaN beyond support.
+    """
+
+    patient_id: list[str]
+    risk: NDArray[np.float64]
+    time_days: NDArray[np.float64]
+    event: NDArray[np.bool_]
+    survival: NDArray[np.float32]
+    horizons_days: NDArray[np.float64]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def write_tiles(path: Path, grid: Grid, *, options: Mapping[str, Any], inputs: Provenance) -> None:
+    """Write /coords with its patch attributes."""
+    with hdf5.create(path, kind="tiles", options=options, inputs=inputs) as file:
+        _write_coords(file, grid)
+
+
+def read_tiles(path: Path) -> Grid:
+    """Read /coords with its patch attributes."""
+    with hdf5.open_artifact(path, kind="tiles") as file:
+        return _read_coords(file)
+
+
+def write_features(
+    path: Path, features: NDArray[np.float16], grid: Grid, *, options: Mapping[str, Any], inputs: Provenance
+) -> None:
+    """Write /features (n, d) beside /coords (n, 2)."""
+    if len(features) != len(grid.coords):
+        raise ValueError(f"{len(features)} features for {len(grid.coords)} coordinates")
+    with hdf5.create(path, kind="features", options=options, inputs=inputs) as file:
+        file.create_dataset("features", data=features.astype(np.float16))
+        _write_coords(file, grid)
+
+
+def features_shape(path: Path) -> tuple[int, int]:
+    """Number and width of the features in a file, ours or a ready-made one with a 2-D /features."""
+    with hdf5.open_hdf5(path) as file:
+        return _shape_of_features(file, path)
+
+
+def read_features(path: Path) -> NDArray[np.floating[Any]]:
+    """Features (n, d) in the file's own floating type, ours or a ready-made file with a 2-D /features.
+
+    Raises
+    ------
+    ArtifactError
+        No 2-D /features, no rows, or a value that is NaN or infinite.
+    """
+    with hdf5.open_hdf5(path) as file:
+        _shape_of_features(file, path)
+        try:
+            features: NDArray[np.floating[Any]] = file["features"][()]
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: /features cannot be read ({error}): the file is damaged. Make it again."
+            ) from error
+    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    if bad:
+        raise ArtifactError(
+            f"{path}: expected finite features, found NaN or infinity in {bad} of {len(features)} rows. "
+            "Make the file again, or leave the slide out with bad_slides: {policy: exclude, limit: ...}."
+        )
+    return features
+
+
+def write_pathways(path: Path, pathways: Pathways, *, options: Mapping[str, Any], inputs: Provenance) -> None:
+    """Write /expression, its patients and genes, and the gene index of each pathway."""
+    with hdf5.create(path, kind="pathways", options=options, inputs=inputs) as file:
+        file.create_dataset("expression", data=pathways.expression.astype(np.float32))
+        _write_strings(file, "patient_id", pathways.patient_id)
+        _write_strings(file, "genes", pathways.genes)
+        _write_strings(file, "pathways/names", pathways.names)
+        file.create_dataset("pathways/indices", data=pathways.indices)
+        file.create_dataset("pathways/indptr", data=pathways.indptr)
+
+
+def read_pathways(path: Path) -> Pathways:
+    """Read what `write_pathways` wrote."""
+    with hdf5.open_artifact(path, kind="pathways") as file:
+        return Pathways(
+            patient_id=_read_strings(file, "patient_id"),
+            genes=_read_strings(file, "genes"),
+            expression=file["expression"][()],
+            names=_read_strings(file, "pathways/names"),
+            indices=file["pathways/indices"][()],
+            indptr=file["pathways/indptr"][()],
+        )
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, *, options: Mapping[str, Any], inputs: Provenance) -> None:
+    """Write weights, scaler, baseline and history of one trained model."""
+    with hdf5.create(path, kind="train", options=options, inputs=inputs) as file:
+        for group in ("weights", "scaler", "baseline", "history"):
+            file.create_group(group)
+            for name, values in getattr(checkpoint, group).items():
+                file[group].create_dataset(name, data=values)
+        file.attrs["model"] = json.dumps(checkpoint.attributes, sort_keys=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what `write_checkpoint` wrote."""
+    with hdf5.open_artifact(path, kind="train") as file:
+        groups = {
+            group: {name: values[()] for name, values in file[group].items()}
+            for group in ("weights", "scaler", "baseline", "history")
+        }
+        return Checkpoint(**groups, attributes=json.loads(file.attrs["model"]))
+
+
+def write_predictions(path: Path, predictions: Predictions, *, options: Mapping[str, Any], inputs: Provenance) -> None:
+    """Write risk and survival of the test patients."""
+    with hdf5.create(path, kind="evaluate", options=options, inputs=inputs) as file:
+        _write_strings(file, "patient_id", predictions.patient_id)
+        for name in ("risk", "time_days", "event", "survival", "horizons_days"):
+            file.create_dataset(name, data=getattr(predictions, name))
+        file.attrs["model"] = json.dumps(predictions.attributes, sort_keys=True)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote."""
+    with hdf5.open_artifact(path, kind="evaluate") as file:
+        arrays = {name: file[name][()] for name in ("risk", "time_days", "event", "survival", "horizons_days")}
+        return Predictions(
+            patient_id=_read_strings(file, "patient_id"), attributes=json.loads(file.attrs["model"]), **arrays
+        )
+
+
+def _write_coords(file: h5py.File, grid: Grid) -> None:
+    coords = file.create_dataset("coords", data=grid.coords.astype(np.int32))
+    for name, value in grid.attributes.items():
+        coords.attrs[name] = value
+
+
+def _read_coords(file: h5py.File) -> Grid:
+    coords = file["coords"]
+    attributes = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in coords.attrs.items()
+    }
+    return Grid(coords=coords[()], attributes=attributes)
+
+
+def _shape_of_features(file: h5py.File, path: Path) -> tuple[int, int]:
+    found = file.get("features")
+    if not isinstance(found, h5py.Dataset) or found.ndim != 2 or not np.issubdtype(found.dtype, np.floating):
+        raise ArtifactError(
+            f"{path}: expected a floating-point dataset /features of shape (n, d), found {sorted(file)}."
+        )
+    if found.shape[0] == 0 or found.shape[1] == 0:
+        raise ArtifactError(f"{path}: expected at least one feature row, found shape {found.shape}.")
+    return int(found.shape[0]), int(found.shape[1])
+
+
+def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
+    file.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype("utf-8"))
+
+
+def _read_strings(file: h5py.File, name: str) -> list[str]:
+    return list(file[name].asstr()[()])

@@ -1,0 +1,1 @@
+"""What runs: each stage reads artifacts, computes, and writes one artifact."""
