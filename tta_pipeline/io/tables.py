@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Hashable
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +53,7 @@ def read_table(path: Path, *, columns: dict[str, str]) -> pd.DataFrame:
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: expected a table, found nothing. Run the stage that writes it.")
-    read_as = {name: "int64" if dtype == "bool" else dtype for name, dtype in columns.items()}
+    read_as: dict[Hashable, str] = {name: "int64" if dtype == "bool" else dtype for name, dtype in columns.items()}
     texts = [name for name, dtype in columns.items() if dtype == "string"]
     try:
         table = pd.read_csv(
