@@ -105,7 +105,10 @@ def _section(hint: type[config.Section], *, name: str, stage: str, given: dict[s
     source: str = given[name]
     where = _SECTIONS[name] or stage
     if source.lstrip().startswith("{"):
-        content = json.loads(source)
+        try:
+            content = json.loads(source)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--{name.replace('_', '-')}: expected JSON, found {source!r} ({error}).") from error
     else:
         content = config.load(Path(source)).model_dump(mode="json")[where]
     for key in hint.model_fields:

@@ -1,0 +1,48 @@
+# make demo: the whole workflow on a generated cohort. make test: the tests. make check: style, types, workflow.
+# Each target sets up what it needs in .venv; nothing has to be installed before except Python 3.11 or newer.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := $(abspath $(VENV))/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO_DATA := demo/input
+
+.PHONY: demo test test-slow check schema clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m tests.synthetic --out $(DEMO_DATA)
+	$(BIN)/python -m tests.demo_encoder --out $(DEMO_DATA)/tf_efficientnet_lite0.safetensors
+	PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --directory demo
+	@echo "Open demo/results/report/index.html"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(BIN):$$PATH" $(BIN)/snakemake --lint --configfile config/demo.yaml
+
+# The schema that Snakemake validates against and the tables of config/README.md, from the config models.
+schema: $(VENV)/.dev
+	$(BIN)/python -m tta_pipeline.manual
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf demo results logs .snakemake

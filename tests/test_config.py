@@ -1,0 +1,69 @@
+"""The config models: limits, unknown keys, messages, and what is generated from them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tta_pipeline import config, manual
+from tta_pipeline.errors import InputError
+
+MINIMAL = {"inputs": {"slides": "s.tsv", "clinical": "c.tsv", "expression": "e.csv", "gene_sets": "g.gmt"}}
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_loads(path: Path) -> None:
+    assert config.load(path).models
+
+
+def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
+    study = config.load(write(tmp_path, MINIMAL))
+    assert study.tiles == config.Tiles()
+    assert study.models == {"tta": config.TTA()}
+
+
+def test_environment_variables_expand_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_DATA", "/data/x")
+    study = config.load(write(tmp_path, {"inputs": MINIMAL["inputs"] | {"slides": "$STUDY_DATA/s.tsv"}}))
+    assert study.inputs.slides == Path("/data/x/s.tsv")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trian": {}}, r"study\.yaml: trian: Extra inputs are not permitted"),
+        ({"train": {"epoch": 3}}, r"train\.epoch: Extra inputs"),
+        ({"train": {"epochs": 0}}, r"train\.epochs: Input should be greater than or equal to 1, found 0"),
+        ({"tiles": {"mpp": "half"}}, r"tiles\.mpp: .*valid number.*found 'half'"),
+        ({"tiles": {"tile_size_px": 64, "overlap_px": 64}}, r"overlap_px must be below tile_size_px = 64, found 64"),
+        ({"models": {}}, r"models: .*at least 1"),
+        ({"models": {"a b": {}}}, r"models.*a b.*match pattern"),
+        ({"splits": {"folds": 1}}, r"splits\.folds: .*greater than or equal to 2"),
+    ],
+)
+def test_wrong_configs_say_key_expected_and_found(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        config.load(write(tmp_path, MINIMAL | change))
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: expected a config file, found nothing"):
+        config.load(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken\.yaml: expected YAML"):
+        config.load(tmp_path / "broken.yaml")
+    with pytest.raises(InputError, match="expected sections at the top level, found list"):
+        config.load(write(tmp_path, [1]))
+
+
+def test_schema_and_manual_are_up_to_date() -> None:
+    assert manual.SCHEMA.read_text(encoding="utf-8") == manual.schema_text(), "run: make schema"
+    current = manual.README.read_text(encoding="utf-8")
+    assert current == manual.readme_text(current), "run: make schema"

@@ -1,0 +1,76 @@
+"""Writes what is generated from the config models: the JSON schema and the tables of config/README.md."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from tta_pipeline import config
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
+README = ROOT / "config" / "README.md"
+BEGIN, END = "<!-- tables: begin (make schema) -->", "<!-- tables: end -->"
+
+
+def schema_text() -> str:
+    """The JSON schema of a study's config as it stands in workflow/schemas/."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | config.Study.model_json_schema()
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def readme_text(current: str) -> str:
+    """The text of config/README.md with its tables made anew."""
+    before, rest = current.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+
+
+def tables() -> str:
+    """One Markdown table per section: key, type, default, meaning with its limits."""
+    return "\n".join(line for name, section in _sections() for line in _table(name, section))
+
+
+def _sections() -> Iterator[tuple[str, type[config.Section]]]:
+    for name, field in config.Study.model_fields.items():
+        if isinstance(field.annotation, type) and get_origin(field.annotation) is None:
+            yield name, field.annotation
+    yield "models.NAME", config.TTA
+
+
+def _table(name: str, section: type[config.Section]) -> Iterator[str]:
+    yield f"### `{name}`\n\n{(section.__doc__ or '').strip()}\n"
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    for key, field in section.model_fields.items():
+        default = "required" if field.is_required() else f"`{json.dumps(field.get_default(), default=str)}`"
+        yield f"| `{key}` | {_type(field.annotation)} | {default} | {field.description or ''}{_limits(field)} |"
+    yield ""
+
+
+def _type(annotation: Any) -> str:
+    if annotation is type(None):
+        return "null"
+    if get_origin(annotation) in {Union, UnionType}:
+        return " or ".join(map(_type, get_args(annotation)))
+    arguments = [argument for argument in get_args(annotation) if argument is not ...]
+    if get_origin(annotation) is tuple:
+        return f"list of {_type(arguments[0])}"
+    if arguments and not isinstance(annotation, type) and all(isinstance(argument, str) for argument in arguments):
+        return " / ".join(f"`{argument}`" for argument in arguments)
+    if arguments:
+        return _type(arguments[0])
+    return str(annotation.__name__).lower()
+
+
+def _limits(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(m, name)}" for m in field.metadata for name, sign in signs.items() if hasattr(m, name)]
+    return f" ({', '.join(limits)})" if limits else ""
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
+    README.write_text(readme_text(README.read_text(encoding="utf-8")), encoding="utf-8")

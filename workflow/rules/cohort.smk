@@ -1,0 +1,29 @@
+checkpoint cohort:
+    input:
+        slides=input_file("slides"),
+        clinical=input_file("clinical"),
+        expression=input_file("expression"),
+        gene_sets=input_file("gene_sets"),
+        features=ready_made_features,
+    output:
+        patients="results/cohort/patients.tsv",
+        slides="results/cohort/slides.tsv",
+        attrition="results/cohort/attrition.tsv",
+        batches=update("results/cohort/batches.tsv"),
+    log:
+        "logs/cohort/cohort.log",
+    benchmark:
+        "benchmarks/cohort/cohort.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(60),
+    params:
+        inputs=section("inputs"),
+        config=section("cohort"),
+        bad_slides=section("bad_slides"),
+    shell:
+        "python -m tta_pipeline cohort --out results/cohort --inputs {params.inputs:q} --config {params.config:q}"
+        " --bad-slides {params.bad_slides:q} 2> {log}"

@@ -1,0 +1,27 @@
+rule evaluate:
+    input:
+        trained="results/train/{model}/r{repeat}_f{fold}_s{seed}.h5",
+        patients="results/cohort/patients.tsv",
+        slides="results/cohort/slides.tsv",
+        manifests=feature_manifests,
+        pathways="results/pathways.h5",
+        splits="results/splits.tsv",
+    output:
+        evaluated="results/evaluate/{model}/r{repeat}_f{fold}_s{seed}.h5",
+    log:
+        "logs/evaluate/{model}/r{repeat}_f{fold}_s{seed}.log",
+    benchmark:
+        "benchmarks/evaluate/{model}/r{repeat}_f{fold}_s{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=attempts(16000),
+        runtime=attempts(120),
+    params:
+        config=section("evaluate"),
+        bad_slides=section("bad_slides"),
+    shell:
+        "python -m tta_pipeline evaluate --trained {input.trained} --patients {input.patients} --slides {input.slides}"
+        " --manifests {input.manifests} --pathways {input.pathways} --splits {input.splits} --out {output.evaluated}"
+        " --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"

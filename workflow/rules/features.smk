@@ -1,0 +1,23 @@
+rule features:
+    input:
+        slides=ancient("results/cohort/slides.tsv"),
+        tiles="results/tiles/batches/{batch}.tsv",
+        images=images_of_batch,
+    output:
+        manifest="results/features/batches/{batch}.tsv",
+    log:
+        "logs/features/{batch}.log",
+    benchmark:
+        "benchmarks/features/{batch}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        mem_mb=attempts(16000),
+        runtime=attempts(480),
+    params:
+        config=section("features"),
+        bad_slides=section("bad_slides"),
+    shell:
+        "python -m tta_pipeline features --slides {input.slides} --batch {wildcards.batch} --tiles {input.tiles} --out results/features"
+        " --manifest {output.manifest} --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"

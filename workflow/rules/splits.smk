@@ -1,0 +1,19 @@
+rule splits:
+    input:
+        patients="results/cohort/patients.tsv",
+    output:
+        splits="results/splits.tsv",
+    log:
+        "logs/splits/splits.log",
+    benchmark:
+        "benchmarks/splits/splits.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=attempts(2000),
+        runtime=attempts(30),
+    params:
+        config=section("splits"),
+    shell:
+        "python -m tta_pipeline splits --patients {input.patients} --out {output.splits} --config {params.config:q} 2> {log}"

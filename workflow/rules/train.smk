@@ -1,0 +1,28 @@
+rule train:
+    input:
+        patients="results/cohort/patients.tsv",
+        slides="results/cohort/slides.tsv",
+        manifests=feature_manifests,
+        pathways="results/pathways.h5",
+        splits="results/splits.tsv",
+    output:
+        trained="results/train/{model}/r{repeat}_f{fold}_s{seed}.h5",
+    log:
+        "logs/train/{model}/r{repeat}_f{fold}_s{seed}.log",
+    benchmark:
+        "benchmarks/train/{model}/r{repeat}_f{fold}_s{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=attempts(16000),
+        runtime=attempts(480),
+    params:
+        model=lambda wildcards: json.dumps(config["models"][wildcards.model], sort_keys=True),
+        config=section("train", without=["seeds"]),
+        bad_slides=section("bad_slides"),
+    shell:
+        "python -m tta_pipeline train --patients {input.patients} --slides {input.slides} --manifests {input.manifests}"
+        " --pathways {input.pathways} --splits {input.splits} --name {wildcards.model} --repeat {wildcards.repeat}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --out {output.trained} --model {params.model:q}"
+        " --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"
