@@ -70,14 +70,24 @@ class Tiles(Section):
     """Where the tissue is, and the grid of tiles on it."""
 
     mpp: float = Field(0.5, gt=0.05, lt=20, description="micrometres per pixel of a tile")
+    max_upsampling: float = Field(
+        1.05,
+        ge=1,
+        le=4,
+        description="a slide whose own µm per pixel exceed `mpp` by more than this factor is bad: it was scanned too "
+        "coarsely for such tiles",
+    )
     tile_size_px: int = Field(256, ge=16, le=4096, description="tile edge in pixels at `mpp`")
     overlap_px: int = Field(0, ge=0, description="overlap of neighbouring tiles in pixels at `mpp`")
-    min_tissue: Fraction = Field(0.5, description="fraction of a tile that must be tissue")
-    mask_mpp: float = Field(8.0, gt=0.5, le=64, description="micrometres per pixel of the tissue mask")
+    min_tissue: Fraction = Field(0.5, description="fraction of a tile's area that must be tissue")
+    mask_mpp: float = Field(
+        8.0, gt=0.5, le=64, description="micrometres per pixel of the tissue mask; the slide's own where that is coarser"
+    )
     min_object_um2: float = Field(20_000.0, ge=0, description="tissue pieces below this area are dropped, in µm²")
     max_hole_um2: float = Field(20_000.0, ge=0, description="holes below this area are filled, in µm²")
     max_tiles: int | None = Field(None, ge=1, description="tiles kept per slide, a seeded sample; null keeps all")
     seed: int = Field(0, ge=0, description="seed of that sample")
+    overlays: bool = Field(True, description="also write overlays/{slide_id}.png: outline of the tissue, kept tiles")
 
     @model_validator(mode="after")
     def _overlap_below_size(self) -> "Tiles":
@@ -90,7 +100,12 @@ class Features(Section):
     """The encoder of tiles."""
 
     encoder: str = Field("resnet50.a1_in1k", description="timm model name or hf-hub: id")
-    weights: StudyPath | None = Field(None, description="local weights, .safetensors or .pth; null asks timm's hub")
+    encoder_options: dict[str, Any] = Field(
+        {}, description="keyword arguments of timm.create_model that the model's card asks for, such as init_values"
+    )
+    weights: StudyPath | None = Field(
+        None, description="local weights, .safetensors or a state dict of torch (.pth); null downloads from the hub"
+    )
     batch_size: int = Field(64, ge=1, description="tiles per forward pass")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on CUDA, else fp32")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")

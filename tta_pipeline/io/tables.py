@@ -2,12 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import Hashable
 from pathlib import Path
 
 import pandas as pd
 
-from tta_pipeline.errors import ArtifactError
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import sheets
 
 # results/cohort/: who is in (time_days float, event 0/1), which slides (batch: the job that works on it), who is out.
 PATIENTS = {"patient_id": "string", "site": "string", "time_days": "float64", "event": "bool", "n_slides": "int64"}
@@ -19,19 +19,23 @@ SLIDES = {
     "features": "string",
     "batch": "string",
 }
+BATCHES = {"slide_id": "string", "batch": "string"}
+# kind: patient or slide; stage: the one that left it out.
 ATTRITION = {"kind": "string", "id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
 # results/tiles/batches/ and results/features/batches/: what became of each slide of a job.
 # `file` is empty and `excluded` holds the reason where a bad slide was left out; `n` counts tiles.
 MANIFEST = {"slide_id": "string", "file": "string", "n": "int64", "excluded": "string"}
+# results/pathways_coverage.tsv: genes of each set, how many the expression matrix has, whether the set is kept.
+COVERAGE = {"name": "string", "genes": "int64", "available": "int64", "kept": "bool"}
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
 
 
 def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> None:
-    """Write a TSV that appears whole under its name; `event` is written as 0/1, missing values as empty cells."""
+    """Write a TSV that appears whole under its name; a bool is written as 0/1, a missing value as an empty cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    typed = table[list(columns)].astype(columns)
     booleans = [name for name, dtype in columns.items() if dtype == "bool"]
-    typed = typed.astype(dict.fromkeys(booleans, "int64"))
+    assert not table[booleans].isna().to_numpy().any(), f"missing values in {booleans} of {path.name}"
+    typed = table[list(columns)].astype(columns).astype(dict.fromkeys(booleans, "int64"))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -44,31 +48,37 @@ def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> 
 
 
 def read_table(path: Path, *, columns: dict[str, str]) -> pd.DataFrame:
-    """Read one of the pipeline's own TSVs; strings are never parsed as numbers and an empty string cell stays "".
+    """Read one of the pipeline's own TSVs; text is never parsed as a number and an empty text cell stays "".
 
     Raises
     ------
     ArtifactError
-        The file is missing, or its columns are not the expected ones.
+        The file is missing, its columns are not the expected ones, or a cell does not fit its column.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: expected a table, found nothing. Run the stage that writes it.")
-    read_as: dict[Hashable, str] = {name: "int64" if dtype == "bool" else dtype for name, dtype in columns.items()}
-    texts = [name for name, dtype in columns.items() if dtype == "string"]
     try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=read_as,
-            keep_default_na=False,
-            na_values={name: [""] for name in columns if name not in texts},
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ArtifactError(
-            f"{path}: expected columns {list(columns)}, found a table that does not fit: {error}"
-        ) from error
-    if list(table.columns) != list(columns):
-        raise ArtifactError(
-            f"{path}: expected columns {list(columns)}, found {list(table.columns)}. Run its stage again."
-        )
-    return table.astype(columns)
+        rows = sheets.read_rows(path)
+        _, header = next(rows)
+        if header != list(columns):
+            raise ArtifactError(f"{path}: expected columns {list(columns)}, found {header}. Run its stage again.")
+        cells = pd.DataFrame([row for _, row in rows], columns=header, dtype="object")
+        return pd.DataFrame({name: _typed(cells[name], dtype, path) for name, dtype in columns.items()})
+    except InputError as error:
+        raise ArtifactError(f"{error} Run the stage that writes it again.") from error
+
+
+def _typed(cells: pd.Series, dtype: str, path: Path) -> pd.Series:
+    try:
+        match dtype:
+            case "float64":
+                return cells.where(cells != "", "nan").astype("float64")
+            case "bool":
+                return cells.map({"0": False, "1": True}).astype("boolean").astype("bool")
+            case "int64":
+                return cells.astype("int64")
+            case _:
+                return cells.astype("string")
+    except ValueError as error:
+        where = f"{path}: column {cells.name}"
+        raise InputError(f"{where}: expected {dtype} in every row, found otherwise: {error}.") from error

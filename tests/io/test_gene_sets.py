@@ -1,0 +1,65 @@
+"""Gene sets: two formats, one content."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.io.gene_sets import read_gene_sets
+
+SETS = {"CELL_CYCLE": ["MYC", "TP53", "RB1"], "ERBB": ["EGFR", "ERBB2"]}
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_gmt_and_columns_hold_the_same(tmp_path: Path) -> None:
+    gmt = "CELL_CYCLE\thttp://x\tMYC\tTP53\tRB1\n\nERBB\tna\tEGFR\tERBB2\t\t\n"
+    (tmp_path / "s.gmt.gz").write_bytes(gzip.compress(gmt.encode()))
+    columns = "CELL_CYCLE,ERBB\nMYC,EGFR\nTP53,ERBB2\nRB1,\n"
+    for path in [
+        write(tmp_path, "s.gmt", gmt),
+        tmp_path / "s.gmt.gz",
+        write(tmp_path, "s.csv", columns),
+        write(tmp_path, "s.tsv", columns.replace(",", "\t").replace("RB1\t", "RB1\tNA")),
+        write(tmp_path, "windows.csv", "\ufeff" + columns.replace("\n", "\r\n")),
+    ]:
+        assert read_gene_sets(path) == SETS, path.name
+
+
+def test_a_gene_that_stands_twice_is_kept_once_in_order(tmp_path: Path) -> None:
+    assert read_gene_sets(write(tmp_path, "s.gmt", "A\t\tG2\tG1\tG2\tG3\tG1\n")) == {"A": ["G2", "G1", "G3"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("s.gmt", "A\tabout\tG1\nB\tabout\nC\n", "expected genes in each set, found none in B, C"),
+        ("s.gmt", "A\tabout\tG1\nB\tabout\t\t \n", "found none in B"),
+        ("s.gmt", "A\tx\tG1\nA\tx\tG2\n", "expected each gene set once, found A"),
+        ("s.gmt", "\tx\tG1\n", "expected the name of a gene set at the start of line 1"),
+        ("s.gmt", "\n", "expected gene sets, found none"),
+        ("s.csv", "A,B\nG1,\nG2,\n", "expected genes in each set, found none in B"),
+        ("s.csv", "A,B\n", "found none in A, B"),
+        ("s.csv", "A,A\nG1,G2\n", "expected each column once, found A"),
+        ("s.csv", ",A\n0,G1\n", "expected the name of a gene set over each column, found none over column 1"),
+        ("gmt.txt", "A\tx\tG1\tG2\nB\tx\tG1\n", "expected 4 cells in each row"),
+        ("s.csv", "", "found an empty file"),
+    ],
+)
+def test_sets_that_do_not_fit_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}: .*{message}"):
+        read_gene_sets(write(tmp_path, name, text))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "n_sets", "n_genes"), [("xena", 281, 2635), ("hallmarks", 50, 7110), ("combine", 331, 9745)]
+)
+def test_published_sets(real_data: Path, name: str, n_sets: int, n_genes: int) -> None:
+    sets = read_gene_sets(real_data / "pathways" / f"{name}_signatures.csv")
+    assert (len(sets), sum(map(len, sets.values()))) == (n_sets, n_genes)

@@ -1,0 +1,73 @@
+"""Gene sets that a user brings: GMT, or a table with one column per set."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.io import sheets
+
+GeneSets = dict[str, list[str]]
+
+
+def read_gene_sets(path: Path) -> GeneSets:
+    """Genes of each set, in the order of the file; a gene that stands twice in a set is kept once.
+
+    Parameters
+    ----------
+    path
+        `.gmt` or `.gmt.gz`: a line per set holding name, description and genes, separated by tabs.
+        Any other name: CSV or TSV with a set's name over each column and its genes below; empty cells are skipped.
+
+    Raises
+    ------
+    InputError
+        No set, a set without a name or without genes, or two sets of one name.
+    """
+    is_gmt = path.name.lower().endswith((".gmt", ".gmt.gz"))
+    named = _read_gmt(path) if is_gmt else _read_columns(path)
+    if not named:
+        raise InputError(f"{path}: expected gene sets, found none.")
+    twice = sheets.first_duplicates(name for name, _ in named)
+    if twice:
+        raise InputError(
+            f"{path}: expected each gene set once, found {sheets.listed(twice)} more than once. Rename or drop one."
+        )
+    gene_sets = {name: _distinct(genes) for name, genes in named}
+    empty = [name for name, genes in gene_sets.items() if not genes]
+    if empty:
+        raise InputError(
+            f"{path}: expected genes in each set, found none in {sheets.listed(empty)}. Fill them in, or drop them."
+        )
+    return gene_sets
+
+
+def _read_gmt(path: Path) -> list[tuple[str, list[str]]]:
+    named = []
+    with sheets.open_text(path) as text:
+        for number, line in enumerate(text, start=1):
+            if not line.strip():
+                continue
+            name, *rest = (cell.strip() for cell in line.rstrip("\r\n").split("\t"))
+            if not name:
+                raise InputError(f"{path}: expected the name of a gene set at the start of line {number}, found none.")
+            named.append((name, rest[1:]))
+    return named
+
+
+def _read_columns(path: Path) -> list[tuple[str, list[str]]]:
+    rows = sheets.read_rows(path)
+    _, names = next(rows)
+    if "" in names:
+        raise InputError(
+            f"{path}: expected the name of a gene set over each column, found none over column {names.index('') + 1}. "
+            "Name the set, or drop the column if it only numbers the rows."
+        )
+    columns: list[list[str]] = [[] for _ in names]
+    for _, cells in rows:
+        for column, cell in zip(columns, cells, strict=True):
+            column.append(cell.strip())
+    return list(zip(names, columns, strict=True))
+
+
+def _distinct(genes: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(gene for gene in genes if not sheets.is_missing(gene)))

@@ -1,0 +1,150 @@
+"""Tables that a user brings: CSV or TSV told apart by their content, gzipped or not, with or without a BOM."""
+
+import csv
+import difflib
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from tta_pipeline.errors import InputError
+
+GZIP_MAGIC = b"\x1f\x8b"
+# Cells that say "not known", in lower case: spreadsheets, R, pandas, TCGA's bracketed words, the GDC portal's '--.
+MISSING = frozenset(
+    ["", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "unknown", "not reported", "not available"]
+    + [f"[{word}]" for word in ("not available", "not applicable", "not evaluated", "discrepancy", "unknown")]
+)
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that its value is not known."""
+    return cell.strip().lower() in MISSING
+
+
+def listed(items: Iterable[object], *, most: int = 10) -> str:
+    """Items joined for a message; beyond `most` their number is said."""
+    names = [str(item) for item in items]
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 text file, gzipped or not; a BOM is skipped.
+
+    Raises
+    ------
+    InputError
+        The file is missing, cut off, or not UTF-8 text; the last two may show while reading.
+    """
+    if not path.is_file():
+        advice = "Set that environment variable" if "$" in str(path) else "Check the path in the config's inputs"
+        raise InputError(f"{path}: expected a file, found nothing. {advice}.")
+    with path.open("rb") as file:
+        gzipped = file.read(2) == GZIP_MAGIC
+    try:
+        if gzipped:
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as text:
+                yield text
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as text:
+                yield text
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, found {error}. Save it as CSV or TSV in UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: expected a whole gzip file, found {error}. Fetch the file again.") from error
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row, the header first; tab-separated if the first line holds a tab.
+
+    Raises
+    ------
+    InputError
+        No header, two columns of one name, or a row whose number of cells is not the header's.
+    """
+    with open_text(path) as text:
+        first = text.readline()
+        delimiter = "\t" if "\t" in first else ","
+        text.seek(0)
+        rows = csv.reader(text, delimiter=delimiter)
+        header: list[str] | None = None
+        try:
+            for cells in rows:
+                if not cells:
+                    continue
+                if header is None:
+                    header = [cell.strip() for cell in cells]
+                    _check_header(header, path)
+                    yield rows.line_num, header
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{path}: expected {len(header)} cells in each row, as in the header, "
+                        f"found {len(cells)} in line {rows.line_num}. Mend that line, or the header."
+                    )
+                yield rows.line_num, cells
+        except csv.Error as error:
+            raise InputError(f"{path}: expected CSV or TSV, found {error} in line {rows.line_num}.") from error
+        if header is None:
+            raise InputError(f"{path}: expected a table with a header, found an empty file.")
+
+
+def read_sheet(path: Path) -> pd.DataFrame:
+    """All cells of a table as stripped text, empty rows left out; the index holds the line numbers of the file.
+
+    Raises
+    ------
+    InputError
+        As `read_rows`.
+    """
+    rows = read_rows(path)
+    _, header = next(rows)
+    lines, cells = [], []
+    for line, row in rows:
+        stripped = [cell.strip() for cell in row]
+        if any(stripped):
+            lines.append(line)
+            cells.append(stripped)
+    return pd.DataFrame(cells, index=lines, columns=header, dtype="object")
+
+
+def require_columns(found: Iterable[str], wanted: Iterable[str], *, path: Path, hint: str) -> None:
+    """Check that a table has the columns that are needed.
+
+    Raises
+    ------
+    InputError
+        Names the missing columns, those found, and the ones with a similar name.
+    """
+    names = list(found)
+    missing = [name for name in wanted if name not in names]
+    if not missing:
+        return
+    lower = {name.lower(): name for name in names}
+    close = {
+        lower[match]: None for name in missing for match in difflib.get_close_matches(name.lower(), lower, cutoff=0.5)
+    }
+    similar = f" Similar: {', '.join(close)}." if close else ""
+    raise InputError(
+        f"{path}: expected column {' and '.join(map(repr, missing))}, found {listed(names, most=40)}.{similar} {hint}"
+    )
+
+
+def first_duplicates(values: Iterable[str]) -> dict[str, int]:
+    """Values that come more than once, with their number, in order of appearance."""
+    counts = pd.Series(list(values), dtype="object").value_counts(sort=False)
+    return {str(value): int(count) for value, count in counts[counts > 1].items()}
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    twice = first_duplicates(header)
+    if twice:
+        raise InputError(
+            f"{path}: expected each column once, found {listed(twice)} more than once. Rename or drop one."
+        )
