@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from tta_pipeline.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 _EDGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Root attributes of an artifact: `options` as JSON, `inputs` as name -> fingerprint."""
+
+    kind: str
+    version: str
+    options: str
+    inputs: dict[str, str]
 
 
 def fingerprint(path: Path) -> str:
@@ -74,7 +85,7 @@ def open_artifact(path: Path, *, kind: str) -> Iterator[h5py.File]:
     Raises
     ------
     ArtifactError
-        The file is missing, is no whole HDF5 file, or is of another kind or schema version.
+        The file is missing, is no whole HDF5 file, is of another kind or schema version, or lacks a part that is read.
     """
     with open_hdf5(path) as file:
         found = file.attrs.get("kind")
@@ -88,7 +99,31 @@ def open_artifact(path: Path, *, kind: str) -> Iterator[h5py.File]:
                 f"{path}: written with schema version {version}, this is version {SCHEMA_VERSION}. "
                 f"Make it again: snakemake --forcerun {kind}"
             )
-        yield file
+        try:
+            yield file
+        except (KeyError, OSError) as error:
+            raise ArtifactError(
+                f"{path}: expected all parts of an artifact of kind '{kind}', found one missing or damaged ({error}). "
+                f"Make it again: snakemake --forcerun {kind}"
+            ) from error
+
+
+def read_origin(path: Path) -> Origin:
+    """Who wrote an artifact, with which options, from which files.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing, damaged, or no artifact of the pipeline.
+    """
+    with open_hdf5(path) as file:
+        missing = [name for name in ("kind", "tta_version", "options", "inputs") if name not in file.attrs]
+        if missing:
+            raise ArtifactError(f"{path}: expected an artifact of the pipeline, found no root attributes {missing}.")
+        kind, version, options, inputs = (
+            str(file.attrs[name]) for name in ("kind", "tta_version", "options", "inputs")
+        )
+    return Origin(kind=kind, version=version, options=options, inputs=json.loads(inputs))
 
 
 @contextmanager

@@ -1,0 +1,204 @@
+"""A batch of slides: what a stopped job keeps, what it does again, and what becomes of a slide that cannot be used."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tta_pipeline.errors import InputError, SlideError
+from tta_pipeline.io import tables
+from tta_pipeline.io.batches import Finished, Task, read_batch, run_batch
+
+NAMES = ("s1", "s2", "s3", "s4")
+
+
+class Job:
+    """Copies a slide's text, notes what it worked on, and stumbles where it is told to."""
+
+    def __init__(self, folder, *, bad=(), killed_at=None):
+        self.folder, self.bad, self.killed_at = folder, bad, killed_at
+        self.worked_on = []
+
+    def __call__(self, task):
+        if task.slide_id == self.killed_at:
+            raise KeyboardInterrupt
+        self.worked_on.append(task.slide_id)
+        if task.slide_id in self.bad:
+            raise SlideError(f"{task.slide_id}: expected tissue,\n\tfound none")
+        file = self.folder / f"{task.slide_id}.h5"
+        file.write_text(task.path.read_text())
+        return Finished(file=file, n=len(task.path.read_text()))
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    for name in NAMES:
+        (tmp_path / f"{name}.svs").write_text(name * 3)
+    return [Task(slide_id=name, path=tmp_path / f"{name}.svs", mpp=0.5) for name in NAMES]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return tmp_path / "batches" / "b0.tsv"
+
+
+def run(tasks, job, manifest, *, options=None, policy="fail"):
+    run_batch(tasks, job, manifest=manifest, options=options or {"mpp": 0.5}, policy=policy)
+
+
+def journal(manifest):
+    return manifest.with_name("b0.tsv.partial")
+
+
+def stopped(tasks, tmp_path, manifest, *, at="s3"):
+    with pytest.raises(KeyboardInterrupt):
+        run(tasks, Job(tmp_path, killed_at=at), manifest)
+    assert not manifest.exists()
+
+
+def test_the_manifest_names_every_slide_in_order_and_the_journal_goes(tasks, tmp_path, manifest):
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    table = tables.read_table(manifest, columns=tables.MANIFEST)
+    assert job.worked_on == list(NAMES)
+    assert list(table["slide_id"]) == list(NAMES)
+    assert list(table["file"]) == [str(tmp_path / f"{name}.h5") for name in NAMES]
+    assert list(table["n"]) == [6] * 4
+    assert list(table["excluded"]) == [""] * 4
+    assert [file.name for file in manifest.parent.iterdir()] == ["b0.tsv"]
+
+
+def test_a_killed_job_goes_on_where_it_was(tasks, tmp_path, manifest):
+    stopped(tasks, tmp_path, manifest)
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    assert job.worked_on == ["s3", "s4"]
+    assert len(tables.read_table(manifest, columns=tables.MANIFEST)) == 4
+
+
+def test_killed_twice(tasks, tmp_path, manifest):
+    stopped(tasks, tmp_path, manifest, at="s2")
+    stopped(tasks, tmp_path, manifest, at="s4")
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    assert job.worked_on == ["s4"]
+
+
+def test_a_job_without_a_journal_computes_everything_anew(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path), manifest)
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    assert job.worked_on == list(NAMES)
+
+
+def changed_options(tasks, tmp_path):
+    return tasks, {"mpp": 1.0}
+
+
+def changed_slide(tasks, tmp_path):
+    (tmp_path / "s1.svs").write_text("another slide")
+    return tasks, None
+
+
+def changed_mpp(tasks, tmp_path):
+    return [Task(slide_id="s1", path=tasks[0].path, mpp=0.25), *tasks[1:]], None
+
+
+def changed_input(tasks, tmp_path):
+    extra = tmp_path / "tiles.h5"
+    extra.write_text("tiles")
+    return [Task(slide_id="s1", path=tasks[0].path, mpp=0.5, inputs={"tiles": extra}), *tasks[1:]], None
+
+
+def lost_file(tasks, tmp_path):
+    (tmp_path / "s1.h5").unlink()
+    return tasks, None
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (changed_options, ["s1", "s2", "s3", "s4"]),
+        (changed_slide, ["s1", "s3", "s4"]),
+        (changed_mpp, ["s1", "s3", "s4"]),
+        (changed_input, ["s1", "s3", "s4"]),
+        (lost_file, ["s1", "s3", "s4"]),
+    ],
+)
+def test_what_changed_since_is_computed_again(tasks, tmp_path, manifest, change, again):
+    stopped(tasks, tmp_path, manifest)
+    tasks, options = change(tasks, tmp_path)
+    job = Job(tmp_path)
+    run(tasks, job, manifest, options=options)
+    assert job.worked_on == again
+
+
+def test_a_line_that_was_cut_off_is_not_trusted(tasks, tmp_path, manifest):
+    stopped(tasks, tmp_path, manifest)
+    journal(manifest).write_text(journal(manifest).read_text()[:-20])
+    stopped(tasks, tmp_path, manifest, at="s4")
+    assert [json.loads(line).get("slide_id") for line in journal(manifest).read_text().splitlines()] == [
+        None,
+        "s1",
+        "s2",
+        "s3",
+    ]
+
+
+def test_policy_fail_works_on_all_slides_and_names_every_bad_one(tasks, tmp_path, manifest):
+    job = Job(tmp_path, bad=("s1", "s3"))
+    with pytest.raises(
+        SlideError, match=r"(?s)expected 4 usable slides, found 2 .*s1: expected tissue, found none\n  s3: exp"
+    ):
+        run(tasks, job, manifest)
+    assert job.worked_on == list(NAMES)
+    assert not manifest.exists()
+    mended = Job(tmp_path)
+    run(tasks, mended, manifest)
+    assert mended.worked_on == ["s1", "s3"]
+
+
+def test_policy_exclude_writes_the_reason_on_one_line(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path, bad=("s2",)), manifest, policy="exclude")
+    row = tables.read_table(manifest, columns=tables.MANIFEST).set_index("slide_id").loc["s2"]
+    assert (row["file"], row["n"], row["excluded"]) == ("", 0, "s2: expected tissue, found none")
+    assert not journal(manifest).exists()
+
+
+def test_a_slide_that_an_earlier_stage_left_out_is_passed_on(tasks, tmp_path, manifest):
+    tasks[1] = Task(slide_id="s2", path=tmp_path / "gone.svs", excluded="s2: no tissue")
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    table = tables.read_table(manifest, columns=tables.MANIFEST)
+    assert job.worked_on == ["s1", "s3", "s4"]
+    assert list(table["excluded"]) == ["", "s2: no tissue", "", ""]
+
+
+def test_other_errors_are_not_the_slides_fault(tasks, tmp_path, manifest):
+    def work(task):
+        raise InputError("weights do not fit")
+
+    with pytest.raises(InputError, match="weights do not fit"):
+        run(tasks, work, manifest, policy="exclude")
+
+
+def test_reads_the_rows_of_its_batch_that_bring_no_features(tmp_path):
+    sheet = pd.DataFrame(
+        {
+            "slide_id": ["a", "b", "c", "007"],
+            "patient_id": "p",
+            "path": ["a.svs", "b.svs", "", "7.svs"],
+            "mpp": [0.25, None, None, None],
+            "features": ["", "", "c.h5", ""],
+            "batch": ["b0", "b1", "b1", "b1"],
+        }
+    )
+    tables.write_table(tmp_path / "slides.tsv", sheet, columns=tables.SLIDES)
+    first, second = (read_batch(tmp_path / "slides.tsv", batch=batch) for batch in ("b0", "b1"))
+    assert [(task.slide_id, task.mpp) for task in first] == [("a", 0.25)]
+    assert [(task.slide_id, str(task.path), task.mpp) for task in second] == [
+        ("b", "b.svs", None),
+        ("007", "7.svs", None),
+    ]
+    with pytest.raises(InputError, match="expected slides of batch 'b9', found none"):
+        read_batch(tmp_path / "slides.tsv", batch="b9")

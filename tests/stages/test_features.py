@@ -1,0 +1,171 @@
+"""The features stage with timm's tiny test model and seeded weights."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.slides import damage, glass, with_tissue, write_slide
+from tests.stages import test_tiles as tiles_stage
+from tta_pipeline.config import BadSlides, Features
+from tta_pipeline.errors import ArtifactError, InputError, SlideError
+from tta_pipeline.io import artifacts, hdf5, tables
+from tta_pipeline.models.encoders import load_encoder
+from tta_pipeline.models.torchvision_import import import_torchvision
+from tta_pipeline.stages import features
+
+ENCODER = "test_resnet"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    import_torchvision()
+    import timm
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
+    save_file(timm.create_model(ENCODER, pretrained=False).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return with_tissue(glass(width=1024, height=768), rows=tiles_stage.ROWS, columns=tiles_stage.COLUMNS)
+
+
+@pytest.fixture
+def slide(tmp_path, pixels):
+    return write_slide(tmp_path / "s1.svs", pixels)
+
+
+def run(folder, weights, *, policy="fail", **config):
+    features.run(
+        slides=folder / "slides.tsv",
+        batch="b0",
+        tiles=folder / "tiles" / "batches" / "b0.tsv",
+        out=folder / "features",
+        manifest=folder / "features" / "batches" / "b0.tsv",
+        config=Features(**({"encoder": ENCODER, "weights": weights, "device": "cpu", "batch_size": 7} | config)),
+        bad_slides=BadSlides(policy=policy),
+    )
+    return tables.read_table(folder / "features" / "batches" / "b0.tsv", columns=tables.MANIFEST).set_index("slide_id")
+
+
+def test_features_are_those_of_the_pixels_at_the_coordinates(tmp_path, slide, pixels, weights):
+    tiles_stage.run(tmp_path, [slide])
+    manifest = run(tmp_path, weights)
+    found = artifacts.read_features(tmp_path / "features" / "s1.h5")
+    coords = artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").coords
+    encoder = load_encoder(Features(encoder=ENCODER, weights=weights, device="cpu"))
+    expected = encoder.encode(np.stack([pixels[y : y + 64, x : x + 64] for x, y in coords]))
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4)
+    assert found.dtype == np.float16
+    assert manifest.loc["s1", "n"] == len(coords) == 48
+
+
+def test_threads_and_batches_make_no_difference(tmp_path, slide, weights):
+    tiles_stage.run(tmp_path, [slide])
+    found = []
+    for batch_size, threads in ((1, 1), (48, 3)):
+        run(tmp_path, weights, batch_size=batch_size, decode_threads=threads)
+        found.append(artifacts.read_features(tmp_path / "features" / "s1.h5"))
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-3, atol=1e-4)
+
+
+def test_the_file_says_what_it_was_made_with(tmp_path, slide, weights):
+    tiles_stage.run(tmp_path, [slide])
+    run(tmp_path, weights)
+    made = artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").attributes
+    with hdf5.open_artifact(tmp_path / "features" / "s1.h5", kind="features") as file:
+        attributes = dict(file["coords"].attrs)
+        options = file.attrs["options"]
+    sha256 = load_encoder(Features(encoder=ENCODER, weights=weights)).weights_sha256
+    assert attributes == made | {"encoder": ENCODER, "precision": "fp32", "weights_sha256": sha256}
+    assert sha256 in options
+
+
+def test_a_slide_without_tiles_is_passed_on_with_its_reason(tmp_path, slide, weights):
+    tiles_stage.run(tmp_path, [tmp_path / "missing.svs", slide], policy="exclude")
+    manifest = run(tmp_path, weights, policy="exclude")
+    assert manifest.loc["missing", "excluded"].startswith("missing: expected a slide at")
+    assert manifest.loc["missing", "file"] == ""
+    assert manifest.loc["s1", "excluded"] == ""
+
+
+def test_a_slide_that_cannot_be_decoded(tmp_path, slide, pixels, weights):
+    tiles_stage.run(tmp_path, [slide, write_slide(tmp_path / "s2.svs", pixels)])
+    damage(slide, slide, tile=16 * 4 + 6)  # on the tissue, as a broken disk would
+    with pytest.raises(
+        SlideError, match=r"(?s)found 1 that cannot be used:.*s1: expected readable pixels at x .*s1\.svs"
+    ):
+        run(tmp_path, weights)
+    assert not (tmp_path / "features" / "s1.h5").exists()
+    assert (tmp_path / "features" / "s2.h5").is_file()
+    assert "expected readable pixels" in run(tmp_path, weights, policy="exclude").loc["s1", "excluded"]
+
+
+@pytest.mark.parametrize("scale", [1e6, float("nan")], ids=["too large", "NaN"])
+def test_features_that_float16_cannot_hold_are_never_stored(tmp_path, slide, weights, monkeypatch, scale):
+    tiles_stage.run(tmp_path, [slide])
+    encode = features.Encoder.encode
+    monkeypatch.setattr(features.Encoder, "encode", lambda self, tiles: encode(self, tiles) * np.float32(scale))
+    with pytest.raises(
+        SlideError, match=r"s1: expected features that float16 can hold, found NaN, infinity or more than 65504"
+    ):
+        run(tmp_path, weights)
+    assert not (tmp_path / "features" / "s1.h5").exists()
+
+
+def test_tiles_of_another_slide(tmp_path, slide, pixels, weights):
+    tiles_stage.run(tmp_path, [slide])
+    write_slide(slide, pixels[:700])
+    with pytest.raises(
+        ArtifactError, match=r"s1: expected the slide that its tiles were made on.*\(1024, 768.*\(1024, 700"
+    ):
+        run(tmp_path, weights)
+
+
+def test_a_manifest_of_another_batch(tmp_path, slide, weights):
+    tiles_stage.run(tmp_path, [slide])
+    tiles_stage.sheet_of(tmp_path, [slide, tmp_path / "new.svs"])
+    with pytest.raises(ArtifactError, match=r"expected tiles of 2 slides, found none of new. Run tiles again"):
+        run(tmp_path, weights)
+
+
+def test_a_stopped_job_goes_on_and_another_precision_starts_anew(tmp_path, slide, pixels, weights, monkeypatch):
+    tiles_stage.run(tmp_path, [slide, write_slide(tmp_path / "s2.svs", pixels)])
+    worked_on = []
+
+    def watched(task, *arguments, **options):
+        if task.slide_id == stop_at:
+            raise KeyboardInterrupt
+        worked_on.append(task.slide_id)
+        return encode(task, *arguments, **options)
+
+    encode = features._encode
+    monkeypatch.setattr(features, "_encode", watched)
+    stop_at = "s2"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, weights)
+    stop_at = None
+    with pytest.raises(InputError, match="expected weights"):
+        run(tmp_path, tmp_path / "none.safetensors")
+    run(tmp_path, weights, batch_size=5)
+    assert worked_on == ["s1", "s2"]
+    stop_at = "s2"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, weights)
+    stop_at = None
+    run(tmp_path, weights, precision="bf16")
+    assert worked_on == ["s1", "s2", "s1", "s1", "s2"]
+
+
+@pytest.mark.real
+def test_real_slides(tmp_path, real_data, weights):
+    paths = [real_data / "slides" / name for name in ("cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs")]
+    defaults = {name: tiles_stage.Tiles.model_fields[name].get_default() for name in tiles_stage.SMALL}
+    tiles_stage.run(tmp_path, paths, sheet_mpp=[None, 0.25], **defaults)
+    run(tmp_path, weights)
+    for path in paths:
+        found = artifacts.read_features(tmp_path / "features" / f"{path.stem}.h5")
+        assert found.std(axis=0).max() > 0, "tiles differ"

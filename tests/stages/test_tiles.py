@@ -1,0 +1,188 @@
+"""The tiles stage on slides whose tissue is known."""
+
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.slides import glass, with_tissue, write_slide
+from tta_pipeline.config import BadSlides, Tiles
+from tta_pipeline.errors import SlideError
+from tta_pipeline.io import artifacts, tables
+from tta_pipeline.stages import tiles
+
+ROWS, COLUMNS = slice(128, 512), slice(256, 768)
+SMALL = {"mpp": 0.5, "tile_size_px": 64, "mask_mpp": 2.0, "min_object_um2": 500.0, "max_hole_um2": 500.0}
+
+
+def sheet_of(folder, paths, *, mpp=None):
+    names = [path.stem for path in paths]
+    table = pd.DataFrame({"slide_id": names, "patient_id": names, "path": [str(path) for path in paths]})
+    table = table.assign(mpp=mpp, features="", batch="b0")
+    tables.write_table(folder / "slides.tsv", table, columns=tables.SLIDES)
+    return folder / "slides.tsv"
+
+
+def run(folder, paths, *, sheet_mpp=None, policy="fail", **config):
+    tiles.run(
+        slides=sheet_of(folder, paths, mpp=sheet_mpp),
+        batch="b0",
+        out=folder / "tiles",
+        manifest=folder / "tiles" / "batches" / "b0.tsv",
+        config=Tiles(**(SMALL | config)),
+        bad_slides=BadSlides(policy=policy),
+    )
+    return tables.read_table(folder / "tiles" / "batches" / "b0.tsv", columns=tables.MANIFEST).set_index("slide_id")
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    pixels = with_tissue(glass(width=1024, height=768), rows=ROWS, columns=COLUMNS)
+    return write_slide(tmp_path_factory.mktemp("slides") / "s1.svs", pixels, levels=2)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return write_slide(tmp_path_factory.mktemp("slides") / "empty.svs", glass(width=512, height=512))
+
+
+def inside(coords, edge):
+    """Which tiles lie within the rectangle of tissue as a whole."""
+    x, y = coords.T
+    across = (COLUMNS.start <= x) & (x + edge <= COLUMNS.stop)
+    return across & (ROWS.start <= y) & (y + edge <= ROWS.stop)
+
+
+def test_tiles_are_those_on_the_tissue(tmp_path, slide):
+    manifest = run(tmp_path, [slide])
+    grid = artifacts.read_tiles(tmp_path / "tiles" / "s1.h5")
+    assert inside(grid.coords, 64).all()
+    assert len(grid.coords) == (384 // 64) * (512 // 64) == manifest.loc["s1", "n"]
+    assert manifest.loc["s1", "file"] == str(tmp_path / "tiles" / "s1.h5")
+
+
+def test_attributes_are_those_that_clam_and_trident_read(tmp_path, slide):
+    run(tmp_path, [slide], sheet_mpp=0.2527, overlap_px=16)
+    attributes = artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").attributes
+    assert attributes == {
+        "name": "s1",
+        "patch_size": 64,
+        "patch_size_level0": 127,  # 64 * 0.5 / 0.2527 = 126.6
+        "overlap": 16,
+        "overlap_level0": 32,
+        "level0_magnification": 40,
+        "target_magnification": 20,
+        "level0_width": 1024,
+        "level0_height": 768,
+        "mpp_level0": 0.2527,
+        "mpp": 0.5,
+        "mpp_source": "sheet",
+    }
+
+
+def test_tiles_stand_at_the_exact_resolution(tmp_path, slide):
+    """At mpp 0.2527 a tile of 64 px at 0.5 is 126.63 px wide, and so far apart are they in the mean."""
+    run(tmp_path, [slide], sheet_mpp=0.2527)
+    x = np.unique(artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").coords[:, 0])
+    exact = 64 * 0.5 / 0.2527
+    assert np.abs(x - np.round(x / exact) * exact).max() <= 0.5
+
+
+def test_less_tissue_is_asked_more_tiles_are_kept(tmp_path, slide):
+    counts = [run(tmp_path, [slide], tile_size_px=100, min_tissue=part).loc["s1", "n"] for part in (0.0, 0.3, 0.7, 1.0)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+
+
+def test_a_sample_of_tiles_is_drawn_by_seed(tmp_path, slide):
+    def coords(**config):
+        run(tmp_path, [slide], **config)
+        return artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").coords
+
+    everything, sample = coords(), coords(max_tiles=10)
+    assert len(sample) == 10
+    assert {tuple(row) for row in sample} < {tuple(row) for row in everything}
+    np.testing.assert_array_equal(sample, coords(max_tiles=10))
+    assert not np.array_equal(sample, coords(max_tiles=10, seed=1))
+
+
+def test_the_same_slide_gives_the_same_bytes(tmp_path, slide):
+    run(tmp_path, [slide])
+    first = (tmp_path / "tiles" / "s1.h5").read_bytes()
+    run(tmp_path, [slide])
+    assert (tmp_path / "tiles" / "s1.h5").read_bytes() == first
+
+
+def test_a_picture_of_every_slide_unless_unwanted(tmp_path, slide):
+    run(tmp_path, [slide], overlays=False)
+    assert not (tmp_path / "tiles" / "overlays").exists()
+    run(tmp_path, [slide])
+    picture = np.asarray(Image.open(tmp_path / "tiles" / "overlays" / "s1.png"))
+    assert picture.shape == (192, 256, 3)
+    green = (picture == (0, 120, 0)).all(axis=2)
+    assert green.any()
+    assert not green[: ROWS.start // 4 - 1].any()
+
+
+@pytest.mark.parametrize(
+    ("mpp", "message"),
+    [
+        (0.53, r"s1: expected a slide of at most 0.525 .* tiles of mpp 0.5 .*found 0.53 \(sheet\) .*too coarsely"),
+        (30.0, r"s1: expected 0.05 to 20.0 micrometres per pixel, found 30"),
+    ],
+)
+def test_a_resolution_that_does_not_serve(tmp_path, slide, mpp, message):
+    with pytest.raises(SlideError, match=message):
+        run(tmp_path, [slide], sheet_mpp=mpp)
+    assert run(tmp_path, [slide], sheet_mpp=0.52).loc["s1", "n"] > 0
+
+
+def test_empty_glass_has_no_tissue(tmp_path, empty):
+    with pytest.raises(SlideError, match=r"empty: expected tissue, found none on .*empty\.svs"):
+        run(tmp_path, [empty])
+
+
+def test_a_slide_smaller_than_a_tile_has_no_tiles(tmp_path, slide):
+    with pytest.raises(SlideError, match=r"s1: expected tiles .* found none among the 0 whole tiles of 2048.0 px"):
+        run(tmp_path, [slide], tile_size_px=2048)
+
+
+def test_a_bad_slide_is_left_out_with_its_reason(tmp_path, slide, empty):
+    missing = tmp_path / "missing.svs"
+    manifest = run(tmp_path, [missing, slide, empty], policy="exclude")
+    assert manifest.loc["missing", "excluded"].startswith("missing: expected a slide at")
+    assert manifest.loc["empty", "excluded"].startswith("empty: expected tissue, found none")
+    assert (manifest.loc["s1", "excluded"], manifest.loc["s1", "n"]) == ("", 48)
+    assert list(manifest["file"] == "") == [True, False, True]
+
+
+def test_a_bad_slide_fails_the_job_after_the_others_are_done(tmp_path, slide, empty, caplog):
+    with pytest.raises(SlideError, match=r"(?s)expected 2 usable slides, found 1 .*empty: expected tissue"):
+        run(tmp_path, [empty, slide])
+    assert (tmp_path / "tiles" / "s1.h5").is_file()
+    with caplog.at_level(logging.INFO), pytest.raises(SlideError):
+        run(tmp_path, [empty, slide])
+    assert "1 of 2 slides are finished already" in caplog.text
+
+
+def test_the_stage_does_without_torch():
+    code = "import sys, tta_pipeline.stages.tiles; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.real
+def test_real_slides(tmp_path, real_data):
+    paths = [real_data / "slides" / name for name in ("cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs")]
+    defaults = {name: Tiles.model_fields[name].get_default() for name in SMALL}
+    with pytest.raises(
+        SlideError, match=r"(?s)found 1 that cannot be used.*tcga-cr-7395.*column mpp of the slides sheet"
+    ):
+        run(tmp_path, paths, **defaults)
+    manifest = run(tmp_path, paths, sheet_mpp=[None, 0.25], **defaults)
+    assert list(manifest["excluded"]) == ["", ""]
+    assert 30 <= manifest["n"].iloc[0] <= 40
+    assert 30 <= manifest["n"].iloc[1] <= 40

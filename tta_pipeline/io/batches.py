@@ -1,0 +1,190 @@
+"""A batch of slides: one job works on them, one after the other, and writes one manifest of what became of each.
+
+Only the manifest is an output of the workflow. While the job runs it keeps a journal beside it, `{manifest}.partial`:
+a first line with the hash of the options, then a line for each finished slide with a hash of what it was made from.
+A job that finds a journal of the same options takes over its slides whose file exists and whose inputs are unchanged;
+a job that finds none computes everything. Slides that could not be used are tried again. The journal goes when the
+manifest is written.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from tta_pipeline import __version__
+from tta_pipeline.errors import InputError, SlideError
+from tta_pipeline.io import hdf5, tables
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One slide of a batch.
+
+    mpp: micrometres per level-0 pixel as the sheet gives it, None where it does not.
+    inputs: further files that the result is made from. excluded: why an earlier stage left the slide out, or "".
+    """
+
+    slide_id: str
+    path: Path
+    mpp: float | None = None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    excluded: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What was made of one slide: the file and its number of tiles."""
+
+    file: Path
+    n: int
+
+
+def read_batch(slides: Path, *, batch: str) -> list[Task]:
+    """Slides of one batch that bring no ready-made features, in the order of the table.
+
+    Raises
+    ------
+    InputError
+        The batch has no slides.
+    """
+    table = tables.read_table(slides, columns=tables.SLIDES)
+    rows = table[(table["batch"] == batch) & (table["features"] == "")]
+    if rows.empty:
+        raise InputError(
+            f"{slides}: expected slides of batch {batch!r}, found none. Check --batch, or run cohort again."
+        )
+    return [
+        Task(slide_id=str(slide_id), path=Path(path), mpp=None if pd.isna(mpp) else float(mpp))
+        for slide_id, path, mpp in zip(rows["slide_id"], rows["path"], rows["mpp"], strict=True)
+    ]
+
+
+def run_batch(
+    tasks: Sequence[Task],
+    work: Callable[[Task], Finished],
+    *,
+    manifest: Path,
+    options: Mapping[str, Any],
+    policy: Literal["fail", "exclude"],
+) -> None:
+    """Work on every slide, then write the manifest.
+
+    Parameters
+    ----------
+    work
+        Makes and writes the result of one slide; raises SlideError for a slide that cannot be used.
+    options
+        Everything but the slide that the results depend on, JSON-serialisable.
+    policy
+        A slide that cannot be used is left out with its reason ("exclude"), or the job works on all other slides
+        and then fails ("fail").
+
+    Raises
+    ------
+    SlideError
+        The policy is "fail" and slides cannot be used; names all of them.
+    """
+    journal = manifest.with_name(f"{manifest.name}.partial")
+    done = _resume(journal, tasks, options=options)
+    bad: dict[str, str] = {}
+    for position, task in enumerate(tasks, start=1):
+        if task.excluded or task.slide_id in done:
+            continue
+        try:
+            stamp = _stamp(task)
+            finished = work(task)
+        except SlideError as error:
+            bad[task.slide_id] = " ".join(str(error).split())
+            log.warning("slide %d of %d cannot be used: %s", position, len(tasks), bad[task.slide_id])
+            continue
+        done[task.slide_id] = finished
+        _append(journal, _line(task, finished, stamp=stamp))
+    if bad and policy == "fail":
+        raise SlideError(_message(bad, n_tasks=len(tasks), journal=journal))
+    _write_manifest(manifest, tasks, done=done, bad=bad)
+    journal.unlink(missing_ok=True)
+
+
+def _resume(journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any]) -> dict[str, Finished]:
+    """Slides that an earlier job finished; the journal is written anew with these alone."""
+    header = json.dumps({"options": _hash({"tta_version": __version__, "options": dict(options)})})
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
+    rows = [row for row in map(_parsed, lines[1:]) if row] if lines and lines[0] == header else []
+    stamps = {row["slide_id"]: row for row in rows}
+    done: dict[str, Finished] = {}
+    kept = [header]
+    for task in tasks:
+        row = stamps.get(task.slide_id)
+        if row and not task.excluded and Path(row["file"]).is_file() and row["stamp"] == _stamp(task):
+            done[task.slide_id] = Finished(file=Path(row["file"]), n=row["n"])
+            kept.append(_line(task, done[task.slide_id], stamp=row["stamp"]))
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    temporary = journal.with_name(f".{journal.name}.tmp")
+    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    temporary.replace(journal)
+    if done:
+        log.info("%d of %d slides are finished already (%s)", len(done), len(tasks), journal)
+    return done
+
+
+def _stamp(task: Task) -> str:
+    """Hash of what the result of one slide is made from. A missing file is work's to report: its stamp fits nothing."""
+    files = {"slide": task.path, **task.inputs}
+    prints = {name: hdf5.fingerprint(path) if path.is_file() else "missing" for name, path in files.items()}
+    return _hash({"path": str(task.path), "mpp": task.mpp, "inputs": prints})
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _line(task: Task, finished: Finished, *, stamp: str) -> str:
+    return json.dumps({"slide_id": task.slide_id, "file": str(finished.file), "n": finished.n, "stamp": stamp})
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of the journal; None for one that was cut off when the job was killed."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row
+
+
+def _append(journal: Path, line: str) -> None:
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _message(bad: Mapping[str, str], *, n_tasks: int, journal: Path) -> str:
+    reasons = "\n".join(f"  {reason}" for reason in bad.values())
+    return (
+        f"expected {n_tasks} usable slides, found {len(bad)} that cannot be used:\n{reasons}\n"
+        f"Mend them and run again (finished slides are kept, {journal}), or leave them out with "
+        "bad_slides: {policy: exclude, limit: ...}."
+    )
+
+
+def _write_manifest(
+    manifest: Path, tasks: Sequence[Task], *, done: Mapping[str, Finished], bad: Mapping[str, str]
+) -> None:
+    rows = pd.DataFrame(
+        {
+            "slide_id": [task.slide_id for task in tasks],
+            "file": [str(done[task.slide_id].file) if task.slide_id in done else "" for task in tasks],
+            "n": [done[task.slide_id].n if task.slide_id in done else 0 for task in tasks],
+            "excluded": [task.excluded or bad.get(task.slide_id, "") for task in tasks],
+        }
+    )
+    tables.write_table(manifest, rows, columns=tables.MANIFEST)

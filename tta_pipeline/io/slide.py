@@ -1,0 +1,199 @@
+"""Whole-slide images: their size and micrometres per pixel, and pixels of any region at any resolution.
+
+Coordinates and sizes named `level0` are pixels of the slide's finest level. Colours are those of the file: ICC profiles
+are not applied.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+from PIL import Image
+
+from tta_pipeline.errors import SlideError
+
+MPP_LIMITS = (0.05, 20.0)
+MAX_ANISOTROPY = 0.01
+_HEADER_MPP = (("openslide.mpp-x", "openslide.mpp-y"), ("aperio.MPP", "aperio.MPP"))
+# A level that is coarser than asked by less than this counts as fitting: pyramids have downsamples such as 4.0002.
+_LEVEL_TOLERANCE = 1.01
+_BLOCK_PX = 2048
+_CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Slide:
+    """An open slide. Its methods may be called from several threads.
+
+    mpp: micrometres per pixel of level 0, and where it was found (`mpp_source`).
+    """
+
+    slide_id: str
+    path: Path
+    width_level0: int
+    height_level0: int
+    mpp: float
+    mpp_source: str
+    _handle: openslide.OpenSlide = field(repr=False)
+
+    def read(
+        self,
+        *,
+        left_level0: float,
+        top_level0: float,
+        size_level0: tuple[float, float],
+        size_px: tuple[int, int],
+        resampling: Image.Resampling,
+    ) -> NDArray[np.uint8]:
+        """Pixels of a box of `size_level0` = (width, height) level-0 pixels, resized to `size_px` = (width, height).
+
+        Read from the coarsest level that is at least as fine as asked, then resized with an antialiasing filter.
+        The box may start and end within a pixel; it is placed to within one level-0 pixel. What the scanner left
+        transparent, and what lies beyond the slide, has the slide's background colour, white where it names none.
+
+        Returns
+        -------
+        uint8 (height, width, 3).
+
+        Raises
+        ------
+        SlideError
+            The region cannot be decoded.
+        """
+        factor = size_level0[0] / size_px[0]
+        level = self._handle.get_best_level_for_downsample(factor * _LEVEL_TOLERANCE)
+        scale = self._handle.level_downsamples[level]
+        left, top = left_level0 / scale, top_level0 / scale
+        right, bottom = left + size_level0[0] / scale, top + size_level0[1] / scale
+        x, y = math.floor(left + 1e-6), math.floor(top + 1e-6)
+        width, height = math.ceil(right - 1e-6) - x, math.ceil(bottom - 1e-6) - y
+        region = self._region(round(x * scale), round(y * scale), level=level, size=(width, height))
+        box = (max(left - x, 0.0), max(top - y, 0.0), min(right - x, width), min(bottom - y, height))
+        return np.asarray(region.resize(size_px, resampling, box=box))
+
+    def thumbnail(self, *, downsample: float) -> NDArray[np.uint8]:
+        """The whole slide, each pixel the mean of `downsample` x `downsample` level-0 pixels.
+
+        Read and reduced block by block, so that memory does not grow with the slide. Pixel (r, c) covers level-0
+        pixels `c * downsample` to `(c + 1) * downsample`; the last row and column may reach beyond the slide.
+
+        Returns
+        -------
+        uint8 (ceil(height / downsample), ceil(width / downsample), 3).
+        """
+        height, width = (math.ceil(length / downsample) for length in (self.height_level0, self.width_level0))
+        level = self._handle.get_best_level_for_downsample(downsample * _LEVEL_TOLERANCE)
+        block = max(1, int(_BLOCK_PX * self._handle.level_downsamples[level] / downsample))
+        image = np.empty((height, width, 3), dtype=np.uint8)
+        for top in range(0, height, block):
+            for left in range(0, width, block):
+                rows, columns = min(block, height - top), min(block, width - left)
+                image[top : top + rows, left : left + columns] = self.read(
+                    left_level0=left * downsample,
+                    top_level0=top * downsample,
+                    size_level0=(columns * downsample, rows * downsample),
+                    size_px=(columns, rows),
+                    resampling=Image.Resampling.BOX,
+                )
+        return image
+
+    def _region(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> Image.Image:
+        try:
+            region = self._handle.read_region((x, y), level, size)  # RGBA
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self.slide_id}: expected readable pixels at x {x}, y {y} (level {level}) of {self.path}, found: "
+                f"{error}. The file is damaged or cut off: fetch it again."
+            ) from error
+        if region.getchannel("A").getextrema() == (255, 255):
+            return region.convert("RGB")
+        colour = self._handle.properties.get("openslide.background-color", "FFFFFF")
+        return Image.alpha_composite(Image.new("RGBA", size, f"#{colour}"), region).convert("RGB")
+
+
+@contextmanager
+def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slide]:
+    """Open a whole-slide image.
+
+    Parameters
+    ----------
+    path
+        Any format that OpenSlide reads.
+    slide_id
+        Name of the slide in messages.
+    mpp
+        Micrometres per level-0 pixel as the slides sheet gives it; None or NaN reads it from the header.
+
+    Raises
+    ------
+    SlideError
+        The file is missing or no slide that OpenSlide reads, or its micrometres per pixel are unknown, out of
+        0.05 to 20, or differ between x and y by more than 1 %.
+    """
+    if not path.is_file():
+        raise SlideError(f"{slide_id}: expected a slide at {path}, found nothing. Mend its path in the slides sheet.")
+    try:
+        handle = openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        raise SlideError(
+            f"{slide_id}: expected a slide that OpenSlide reads, found {path} of {path.stat().st_size} bytes "
+            f"({error}). The file is of another format, damaged or cut off: fetch it again."
+        ) from error
+    with handle:
+        handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+        width, height = handle.dimensions
+        value, source = resolve_mpp(handle.properties, given=mpp, slide_id=slide_id, path=path)
+        yield Slide(
+            slide_id=slide_id,
+            path=path,
+            width_level0=width,
+            height_level0=height,
+            mpp=value,
+            mpp_source=source,
+            _handle=handle,
+        )
+
+
+def resolve_mpp(properties: Mapping[str, Any], *, given: float | None, slide_id: str, path: Path) -> tuple[float, str]:
+    """Micrometres per level-0 pixel and where it was found: the sheet first, then the slide's header."""
+    if given is not None and not math.isnan(given):
+        return _checked(given, given, source="column mpp of the slides sheet", slide_id=slide_id), "sheet"
+    for x_name, y_name in _HEADER_MPP:
+        if x_name in properties and y_name in properties:
+            x, y = (_number(properties[name], source=name, slide_id=slide_id) for name in (x_name, y_name))
+            return _checked(x, y, source=f"{x_name} in the header of {path}", slide_id=slide_id), x_name
+    raise SlideError(
+        f"{slide_id}: expected micrometres per pixel ({', '.join(names[0] for names in _HEADER_MPP)}), found none in "
+        f"the header of {path}. Give it in column mpp of the slides sheet."
+    )
+
+
+def _number(text: str, *, source: str, slide_id: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SlideError(
+            f"{slide_id}: expected a number in header field {source}, found {text!r}. "
+            "Give micrometres per pixel in column mpp of the slides sheet."
+        ) from error
+
+
+def _checked(x: float, y: float, *, source: str, slide_id: str) -> float:
+    lower, upper = MPP_LIMITS
+    if not (lower <= x <= upper and lower <= y <= upper):
+        raise SlideError(
+            f"{slide_id}: expected {lower} to {upper} micrometres per pixel, found {x:g} x {y:g} in {source}. "
+            "Give the true value in column mpp of the slides sheet."
+        )
+    if abs(x / y - 1) > MAX_ANISOTROPY:
+        raise SlideError(
+            f"{slide_id}: expected square pixels, found {x:g} x {y:g} micrometres in {source}. "
+            "If the header is wrong, give the true value in column mpp of the slides sheet."
+        )
+    return math.sqrt(x * y)
