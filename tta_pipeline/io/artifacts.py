@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tta_pipeline.errors import ArtifactError
+from tta_pipeline.errors import ArtifactError, SlideError
 from tta_pipeline.io import hdf5
 
 Provenance = Mapping[str, Path]
@@ -98,11 +98,25 @@ def read_tiles(path: Path) -> Grid:
 def write_features(
     path: Path, features: NDArray[np.float16], grid: Grid, *, options: Mapping[str, Any], inputs: Provenance
 ) -> None:
-    """Write /features (n, d) beside /coords (n, 2)."""
+    """Write /features (n, d) beside /coords (n, 2).
+
+    Raises
+    ------
+    SlideError
+        A feature is NaN, infinite, or beyond what float16 holds.
+    """
     if len(features) != len(grid.coords):
         raise ValueError(f"{len(features)} features for {len(grid.coords)} coordinates")
+    with np.errstate(over="ignore"):
+        stored = features.astype(np.float16)
+    bad = int((~np.isfinite(stored)).any(axis=1).sum())
+    if bad:
+        raise SlideError(
+            f"{path}: expected finite features within ±{np.finfo(np.float16).max:g}, the range of float16, found "
+            f"otherwise in {bad} of {len(stored)} rows. Check the encoder and its precision."
+        )
     with hdf5.create(path, kind="features", options=options, inputs=inputs) as file:
-        file.create_dataset("features", data=features.astype(np.float16))
+        file.create_dataset("features", data=stored)
         _write_coords(file, grid)
 
 

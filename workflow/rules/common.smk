@@ -41,6 +41,12 @@ def input_file(name):
     return expanded(config["inputs"][name])
 
 
+def optional_file(section, key):
+    """A file that the config may name: no input where it does not."""
+    path = config[section][key]
+    return [] if path is None else [expanded(path)]
+
+
 def expanded(path):
     return os.path.expanduser(os.path.expandvars(path))
 
@@ -93,17 +99,7 @@ def feature_manifests(wildcards):
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
 
 
-# Splits ----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def rounds():
-    """Every repeat and fold of the study."""
-    made = config["splits"]
-    if made["file"] is None:
-        return [(repeat, fold) for repeat in range(made["repeats"]) for fold in range(made["folds"])]
-    table = pd.read_csv(expanded(made["file"]), sep="\t", usecols=["repeat", "fold"])
-    return sorted(set(table.itertuples(index=False, name=None)))
+# Models ----------------------------------------------------------------------------------------------------------
 
 
 def runs(stage):
@@ -111,12 +107,7 @@ def runs(stage):
     return [
         f"results/{stage}/{model}/r{repeat}_f{fold}_s{seed}.h5"
         for model in config["models"]
-        for repeat, fold in rounds()
+        for repeat in range(config["splits"]["repeats"])
+        for fold in range(config["splits"]["folds"])
         for seed in config["train"]["seeds"]
     ]
-
-
-def truth(wildcards):
-    """The true risk of a simulated cohort, where the study names one."""
-    known = config["report"]["truth"]
-    return [] if known is None else [expanded(known)]

@@ -3,6 +3,7 @@ rule features:
         slides=ancient("results/cohort/slides.tsv"),
         tiles="results/tiles/batches/{batch}.tsv",
         images=images_of_batch,
+        weights=optional_file("features", "weights"),
     output:
         manifest="results/features/batches/{batch}.tsv",
     log:

@@ -8,7 +8,7 @@ rule report:
         splits="results/splits.tsv",
         trained=runs("train"),
         evaluated=runs("evaluate"),
-        truth=truth,
+        truth=optional_file("report", "truth"),
     output:
         index="results/report/index.html",
     log:

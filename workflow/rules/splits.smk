@@ -1,6 +1,7 @@
 rule splits:
     input:
         patients="results/cohort/patients.tsv",
+        file=optional_file("splits", "file"),
     output:
         splits="results/splits.tsv",
     log:

@@ -1,0 +1,73 @@
+"""Sentences on what is wrong, and silence where nothing is."""
+
+import numpy as np
+import pandas as pd
+
+from tests.numerics.test_metrics import fold
+from tta_pipeline.numerics import findings
+from tta_pipeline.numerics.results import c_per_part
+
+
+def splits_of(parts):
+    return pd.concat(
+        pd.DataFrame({"repeat": p.repeat, "fold": p.fold, "patient_id": p.patient_id, "role": "test"}) for p in parts
+    )
+
+
+def test_a_sound_study_has_no_findings():
+    models = {"tta": [fold(number=0), fold(number=1)]}
+    assert findings.of_test_parts(c_per_part(models), few_events=10) == []
+    assert findings.of_risks(models) == []
+    assert findings.of_missing_patients(models, splits=splits_of(models["tta"])) == []
+    assert findings.of_direction(pd.DataFrame({"model": ["tta"], "c_high": [0.6]})) == []
+    assert findings.of_comparisons(pd.DataFrame({"verdict": ["tta higher"]})) == []
+
+
+def test_few_events_are_named_once_for_all_models():
+    events = np.arange(60) < 4
+    models = {name: [fold(event=events), fold(number=1)] for name in ("a", "b")}
+    found = findings.of_test_parts(c_per_part(models), few_events=10)
+    assert found == [
+        "1 of 2 test parts have fewer than 10 events (repeat 0 fold 0: 4): their C-indices say little on their own."
+    ]
+
+
+def test_undefined_c_indices_are_named_with_their_reason():
+    models = {"a": [fold(event=np.zeros(60, dtype=bool))]}
+    found = findings.of_test_parts(c_per_part(models), few_events=0)
+    assert found == [
+        "1 of 1 C-indices are undefined (a repeat 0 fold 0 seed 0: no events among 60 patients). "
+        "Means are over the defined ones."
+    ]
+
+
+def test_constant_risks():
+    found = findings.of_risks({"a": [fold(risk=np.full(60, 0.3)), fold(number=1)]})
+    assert found == [
+        "All test patients have the same risk in a repeat 0 fold 0 seed 0: the model has learnt nothing there."
+    ]
+
+
+def test_missing_patients_and_folds_are_joined_over_models():
+    whole = [fold(n=20, number=0), fold(n=20, number=1)]
+    part = fold(n=12, number=0)
+    found = findings.of_missing_patients({"a": [part], "b": [part], "c": whole}, splits=splits_of(whole))
+    assert found[0].startswith("8 test patients of the splits have no risk in a, b (p0-12; p0-13; ")
+    assert found[0].endswith("; and 2 more).")
+    assert found[1:] == ["1 of 2 test parts have no results in a, b (repeat 0 fold 1)."]
+
+
+def test_worse_than_chance_points_to_the_indicator():
+    found = findings.of_direction(pd.DataFrame({"model": ["a"], "c_high": [0.45]}))
+    assert len(found) == 1
+    assert "inputs.event_means" in found[0]
+
+
+def test_losses_after_the_cohort_and_pairs_not_compared():
+    steps = pd.DataFrame(
+        [("slide", "inputs", "candidates", 0), ("slide", "cohort", "x", 3), ("slide", "features", "no tissue", 2)],
+        columns=["kind", "stage", "reason", "left"],
+    )
+    assert findings.of_attrition(steps) == ["Left out at the features stage: 2 slides (no tissue)."]
+    row = {"model_a": "a", "model_b": "b", "verdict": "not compared", "reason": "why"}
+    assert findings.of_comparisons(pd.DataFrame([row])) == ["a and b are not compared: why."]

@@ -1,0 +1,96 @@
+"""Who left when: the counts add up, whatever left."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.numerics.test_metrics import fold
+from tta_pipeline.errors import InputError
+from tta_pipeline.numerics.flow import attrition_steps, check_tested, events_per_fold
+
+REASONS = [f"reason {number}" for number in range(12)]
+
+
+def steps(*, out=(), excluded=("", ""), later=None, slides_out=()):
+    slides = [f"s{index}" for index in range(len(excluded))]
+    owners = [f"p{index // 2}" for index in range(len(excluded))]
+    gone = [("patient", reason) for reason in out] + [("slide", reason) for reason in slides_out]
+    return attrition_steps(
+        pd.DataFrame(
+            [(kind, f"x{i}", f"x{i}", "cohort", why) for i, (kind, why) in enumerate(gone)],
+            columns=["kind", "id", "patient_id", "stage", "reason"],
+        ),
+        patients=pd.DataFrame({"patient_id": list(dict.fromkeys(owners))}),
+        features=pd.DataFrame({"slide_id": slides, "patient_id": owners, "excluded": list(excluded)}, dtype="string"),
+        left_later=later or {},
+    )
+
+
+@settings(deadline=None)
+@given(
+    out=st.lists(st.sampled_from(REASONS)),
+    slides_out=st.lists(st.sampled_from(REASONS)),
+    excluded=st.lists(st.sampled_from(["", "", "no tissue", "unreadable"]), min_size=1, max_size=12),
+    late=st.sets(st.integers(0, 11)),
+)
+def test_candidates_less_those_who_left_are_those_who_remain(out, slides_out, excluded, late):
+    table = steps(out=out, slides_out=slides_out, excluded=excluded, later={f"s{index}": "NaN" for index in late})
+    usable = [index for index, why in enumerate(excluded) if not why and index not in late]
+    stays = {"patient": len({index // 2 for index in usable}), "slide": len(usable)}
+    for kind, own in table.groupby("kind"):
+        assert own["left"].iloc[0] == 0
+        np.testing.assert_array_equal(own["remaining"].iloc[0] - own["left"].cumsum(), own["remaining"])
+        assert own["remaining"].iloc[-1] == stays[kind]
+        assert len(own) <= 1 + 9 + 3
+    assert table.loc[table["kind"] == "patient", "remaining"].iloc[0] == -(-len(excluded) // 2) + len(out)
+
+
+def test_frequent_reasons_come_first_and_rare_ones_are_joined():
+    table = steps(out=[*REASONS, "reason 11", "reason 11"])
+    own = table[table["kind"] == "patient"]
+    assert own["reason"].iloc[1] == "reason 11"
+    assert own["reason"].iloc[-1] == "4 other reasons"
+    assert own["left"].iloc[-1] == 4
+
+
+def test_slides_that_left_at_features_and_at_train_are_named_by_their_stage():
+    table = steps(excluded=["no tissue", "", "", ""], later={"s1": "NaN in 2 rows"})
+    late = table[table["left"] > 0][["kind", "stage", "reason", "left"]].to_numpy().tolist()
+    assert late == [
+        ["patient", "features", "no usable slide", 1],
+        ["slide", "features", "no tissue", 1],
+        ["slide", "train, evaluate", "NaN in 2 rows", 1],
+    ]
+
+
+def test_events_per_fold():
+    splits = pd.DataFrame(
+        [
+            (0, 0, "a", "train"),
+            (0, 0, "b", "train"),
+            (0, 0, "c", "test"),
+            (0, 1, "a", "test"),
+            (0, 1, "b", "validation"),
+        ],
+        columns=["repeat", "fold", "patient_id", "role"],
+    )
+    table = events_per_fold(splits, event={"a": True, "b": False, "c": True})
+    assert table.loc[0].to_dict() == {
+        "repeat": 0, "fold": 0, "n_train": 2, "n_train_events": 1,
+        "n_validation": 0, "n_validation_events": 0, "n_test": 1, "n_test_events": 1,
+    }  # fmt: skip
+    assert table.loc[1, ["n_test_events", "n_validation", "n_validation_events"]].tolist() == [1, 1, 0]
+
+
+def test_a_risk_of_a_training_patient_is_an_error():
+    part = fold(n=3)
+    names = list(part.patient_id)
+    good = pd.DataFrame({"repeat": 0, "fold": 0, "patient_id": names, "role": "test"})
+    check_tested({"tta": [part]}, splits=good)
+    leaked = good.assign(role=["test", "train", "test"])
+    with pytest.raises(InputError, match=r"3 patients with a risk of tta to be test .* found 1 who are not: p0-1\."):
+        check_tested({"tta": [part]}, splits=leaked)
+    with pytest.raises(InputError, match="repeat 0, fold 0"):
+        check_tested({"tta": [part]}, splits=good.assign(fold=1))

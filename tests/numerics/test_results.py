@@ -1,0 +1,126 @@
+"""Tables of results: what is averaged over what, and paired differences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.numerics.test_metrics import fold
+from tta_pipeline.numerics.metrics import harrell_c, pooled_c
+from tta_pipeline.numerics.results import (
+    bootstrap_models,
+    c_per_fit,
+    c_per_part,
+    compare,
+    summarise,
+)
+
+
+def model(*, noise, repeats=1, folds=3, seeds=1):
+    generator = np.random.default_rng(int(100 * noise))
+    return [
+        replace(part, risk=part.risk + generator.normal(0, noise, len(part.risk)))
+        for repeat in range(repeats)
+        for number in range(folds)
+        for seed in range(seeds)
+        for part in [fold(repeat=repeat, number=number, fit_seed=seed, seed=10 * repeat + number)]
+    ]
+
+
+def tables(models, **options):
+    bootstrap = bootstrap_models(models, samples=200, seed=0)
+    return summarise(models, bootstrap, confidence=0.95, **options).set_index("model"), bootstrap
+
+
+def test_mean_and_std_are_over_folds_with_ddof_1_after_seeds():
+    models = {"a": model(noise=0.5, repeats=2, seeds=3)}
+    parts = c_per_part(models)
+    row = tables(models)[0].loc["a"]
+    per_fold = np.array([c["c_index"].mean() for _, c in parts.groupby(["repeat", "fold"])])
+    assert len(per_fold) == 6
+    assert row["c_mean"] == pytest.approx(per_fold.mean())
+    assert row["c_std_folds"] == pytest.approx(np.sqrt(((per_fold - per_fold.mean()) ** 2).sum() / 5))
+    per_seed = np.array([c["c_index"].mean() for _, c in parts.groupby("seed")])
+    assert row["c_std_seeds"] == pytest.approx(per_seed.std(ddof=1))
+    assert row["c_pooled"] == pytest.approx(c_per_fit(models)["c_index"].mean())
+    assert row["c_low"] < row["c_pooled"] < row["c_high"]
+    assert row[["n_repeats", "n_folds", "n_seeds", "n_parts", "n_defined"]].tolist() == [2, 6, 3, 18, 18]
+
+
+def test_one_seed_has_no_spread_over_seeds():
+    assert np.isnan(tables({"a": model(noise=0.5)})[0].loc["a", "c_std_seeds"])
+
+
+def test_a_fold_without_events_is_a_row_with_a_reason_and_the_mean_says_of_how_many():
+    parts = model(noise=0.5)
+    parts[1] = replace(parts[1], event=np.zeros(60, dtype=bool))
+    table = c_per_part({"a": parts})
+    assert table["c_index"].isna().tolist() == [False, True, False]
+    assert table["reason"].tolist() == ["", "no events among 60 patients", ""]
+    row = tables({"a": parts})[0].loc["a"]
+    assert (row["n_defined"], row["n_parts"]) == (2, 3)
+    assert row["c_mean"] == pytest.approx(table["c_index"].dropna().mean())
+    assert row["reason"] == ""
+
+
+def test_a_study_without_events_is_nan_with_a_reason():
+    parts = [replace(part, event=np.zeros(60, dtype=bool)) for part in model(noise=0.5)]
+    row = tables({"a": parts})[0].loc["a"]
+    assert row[["c_mean", "c_pooled", "c_low", "c_high"]].isna().all()
+    assert row["reason"] == "no comparable pairs in 3 test parts"
+
+
+def test_the_true_risk_is_measured_on_the_same_parts_once_per_fold():
+    parts = model(noise=2.0, seeds=2)
+    truth = {}
+    for part in parts:
+        for name, time_days, event in zip(part.patient_id, part.time_days, part.event, strict=True):
+            truth[str(name)] = event - time_days  # of two equal times, the event comes first
+    row = tables({"a": parts}, true_risk=truth)[0].loc["a"]
+    assert row["c_true_risk"] == 1
+    assert np.isnan(tables({"a": parts})[0].loc["a", "c_true_risk"])
+
+
+def test_a_model_does_not_differ_from_itself_and_differences_change_sign_with_the_order():
+    good, bad = model(noise=0.1), model(noise=30.0)
+    _, bootstrap = tables({"good": good, "same": good, "bad": bad})
+    table = compare({"good": good, "same": good, "bad": bad}, bootstrap, confidence=0.95)
+    pairs = table.set_index(["model_a", "model_b"])
+    assert pairs.loc[("good", "same"), ["c_difference", "c_low", "c_high"]].tolist() == [0, 0, 0]
+    assert pairs.loc[("good", "same"), "verdict"] == "no difference shown"
+    apart = pairs.loc[("good", "bad")]
+    assert apart["c_difference"] == pytest.approx(pooled_c(good).value - pooled_c(bad).value)
+    assert 0 < apart["c_low"] < apart["c_difference"] < apart["c_high"]
+    assert apart["verdict"] == "good higher"
+    turned = compare({"bad": bad, "good": good}, bootstrap, confidence=0.95).iloc[0]
+    assert turned[["c_low", "c_high"]].tolist() == pytest.approx([-apart["c_high"], -apart["c_low"]])
+    assert turned["verdict"] == "good higher"
+
+
+def test_pairing_is_narrower_than_two_separate_intervals():
+    base = model(noise=0.1)
+    near = [replace(part, risk=part.risk + 1e-2 * np.sin(np.arange(60))) for part in base]
+    summary, bootstrap = tables({"base": base, "near": near})
+    paired = compare({"base": base, "near": near}, bootstrap, confidence=0.95).iloc[0]
+    assert paired["c_high"] - paired["c_low"] < 0.25 * (summary.loc["base", "c_high"] - summary.loc["base", "c_low"])
+
+
+def test_models_on_other_patients_are_not_compared():
+    first, second = model(noise=0.1), model(noise=0.1)[:2]
+    models = {"first": first, "second": second}
+    row = compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95).iloc[0]
+    assert np.isnan(row["c_difference"])
+    assert row["verdict"] == "not compared"
+    assert row["reason"] == "not tested on the same patients and folds"
+
+
+def test_one_model_has_no_pairs():
+    models = {"a": model(noise=0.1)}
+    assert compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95).empty
+
+
+def test_c_per_part_is_harrells_c():
+    part = fold(seed=5)
+    row = c_per_part({"a": [part]}).iloc[0]
+    c = harrell_c(risk=part.risk, time_days=part.time_days, event=part.event)
+    assert (row["c_index"], row["n_pairs"], row["n_events"]) == (c.value, c.comparable, part.event.sum())

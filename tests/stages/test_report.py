@@ -1,0 +1,311 @@
+"""The report of small simulated studies: its numbers, its page, what it warns of and what it refuses."""
+
+import base64
+import io
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines.utils import concordance_index
+from PIL import Image
+
+from tta_pipeline.cli import run as command
+from tta_pipeline.config import Report
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import artifacts, tables
+from tta_pipeline.io import report as files
+from tta_pipeline.stages import report
+
+PATIENTS, FOLDS = 60, 3
+CONFIG = Report(bootstrap=100)
+
+
+def write_study(folder: Path, *, models=("tta", "genes"), seeds=1, no_events_in_fold=None, median=True, quality=1.0):
+    """Arguments of `report.run` for a study whose first model knows more of the true risk than the second."""
+    generator = np.random.default_rng(0)
+    names = [f"P{number:02d}" for number in range(PATIENTS)]
+    truth = generator.normal(size=PATIENTS)
+    fold_of = np.arange(PATIENTS) % FOLDS
+    time_days = generator.exponential(900 * np.exp(-2 * truth)) + 1
+    event = (generator.random(PATIENTS) < 0.7) & (fold_of != no_events_in_fold)
+
+    def table(name, columns, rows):
+        path = folder / f"{name}.tsv"
+        tables.write_table(path, pd.DataFrame(rows, columns=list(columns)), columns=columns)
+        return path
+
+    def role(patient, fold):
+        return "test" if fold_of[patient] == fold else "validation" if patient % 10 == 0 else "train"
+
+    given = {
+        "patients": table(
+            "patients", tables.PATIENTS, [(names[p], "XX", time_days[p], event[p], 1) for p in range(PATIENTS)]
+        ),
+        "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5", "") for name in names]),
+        "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),
+        "manifests": [],
+        "coverage": table("coverage", tables.COVERAGE, [("HYPOXIA", 20, 18, True), ("small", 9, 1, False)]),
+        "splits": table(
+            "splits",
+            tables.SPLITS,
+            [(0, fold, names[p], role(p, fold)) for fold in range(FOLDS) for p in range(PATIENTS)],
+        ),
+        "trained": [],
+        "evaluated": [],
+    }
+    pd.DataFrame({"patient_id": names, "risk": truth}).to_csv(folder / "truth.tsv", sep="\t", index=False)
+    inputs = {name: given[name] for name in ("patients", "splits")}
+    for number, model in enumerate(models):
+        for fold in range(FOLDS):
+            for seed in range(seeds):
+                risk = quality * truth + generator.normal(0, 0.3 + 4 * number, PATIENTS)
+                test = np.flatnonzero(fold_of == fold)
+                train = [p for p in range(PATIENTS) if role(p, fold) == "train"]
+                about = {"name": model, "repeat": 0, "fold": fold, "seed": seed, "n_train": len(train)}
+                about["n_train_events"] = int(event[train].sum())
+                given["evaluated"].append(folder / "evaluate" / model / f"r0_f{fold}_s{seed}.h5")
+                artifacts.write_predictions(
+                    given["evaluated"][-1],
+                    artifacts.Predictions(
+                        patient_id=[names[p] for p in test],
+                        risk=risk[test],
+                        time_days=time_days[test],
+                        event=event[test],
+                        survival=np.ones((len(test), 1), dtype=np.float32),
+                        horizons_days=np.array([365.0]),
+                        attributes=about,
+                    ),
+                    options={"max_patches": 100},
+                    inputs=inputs,
+                )
+                given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
+                known = {report.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
+                loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
+                artifacts.write_checkpoint(
+                    given["trained"][-1],
+                    artifacts.Checkpoint({}, {}, {}, {"train_c_index": loss / 4, "loss": loss}, about | known),
+                    options={"epochs": 3},
+                    inputs=inputs,
+                )
+    return given
+
+
+def read(out, name):
+    return tables.read_table(out / f"{name}.tsv", columns=files.TABLES[name])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Arguments of a sound study and the folder of its report, with the true risk."""
+    folder = tmp_path_factory.mktemp("study")
+    given = write_study(folder)
+    config = CONFIG.model_copy(update={"truth": folder / "truth.tsv"})
+    report.run(**given, out=folder / "report", config=config)
+    return given, folder / "report"
+
+
+class Page(HTMLParser):
+    """Tags and addresses of a page; fails on tags that do not match."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.ids, self.count = [], [], [], Counter()
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] += 1
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_numbers_are_those_of_lifelines(study):
+    given, out = study
+    metrics, summary = read(out, "metrics"), read(out, "summary").set_index("model")
+    assert len(metrics) == 2 * FOLDS
+    expected = {}
+    for path in given["evaluated"]:
+        found = artifacts.read_predictions(path)
+        c = concordance_index(found.time_days, -found.risk, found.event)
+        row = metrics[(metrics["model"] == found.attributes["name"]) & (metrics["fold"] == found.attributes["fold"])]
+        assert row["c_index"].item() == pytest.approx(c)
+        assert row["n_train_events"].item() == found.attributes["n_train_events"]
+        expected.setdefault(found.attributes["name"], []).append(c)
+    for model, values in expected.items():
+        assert summary.loc[model, "c_mean"] == pytest.approx(np.mean(values))
+        assert summary.loc[model, "c_std_folds"] == pytest.approx(np.std(values, ddof=1))
+        assert summary.loc[model, "c_low"] < summary.loc[model, "c_pooled"] < summary.loc[model, "c_high"]
+    assert list(summary.index) == ["tta", "genes"]  # in the order given
+    assert (summary["c_true_risk"] > 0.7).all()
+    assert read(out, "comparisons").iloc[0]["verdict"] == "tta higher"
+
+
+def test_the_page_stands_alone_and_is_whole(study):
+    _, out = study
+    text = (out / "index.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert len(set(page.ids)) == len(page.ids)
+    assert page.count["img"] == page.count["figcaption"] == len(list(out.glob("*.png")))
+    for address in page.addresses:
+        with Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1]))) as image:
+            assert image.width >= 1000
+    assert "no &lt;RNA&gt;" not in text  # reasons stand in the figure, and nothing unescaped in the page
+    assert "<RNA>" not in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().replace("provenance", "")
+
+
+def test_the_page_says_what_the_tables_say(study):
+    _, out = study
+    text = (out / "index.html").read_text(encoding="utf-8")
+    for row in read(out, "summary").to_dict("records"):
+        assert f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})" in text
+        assert f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}" in text
+    assert "C of the true risk" in text
+    assert "median risk of the fold's training patients" in text.replace("&#39;", "'")
+    assert "Read this first" not in text
+    assert "max_patches" in text  # options of the artifacts
+    assert "small (1 of 9)." in text  # a gene set that was left out
+
+
+def test_the_same_inputs_give_the_same_bytes(study, tmp_path):
+    given, out = study
+    config = CONFIG.model_copy(update={"truth": out.parent / "truth.tsv"})
+    report.run(**given, out=tmp_path, config=config)
+    names = sorted(path.name for path in out.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_a_fold_without_events_is_named_and_not_zero(tmp_path):
+    given = write_study(tmp_path, no_events_in_fold=1, median=False, models=("tta",))
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    metrics = read(tmp_path / "out", "metrics")
+    assert metrics["c_index"].isna().tolist() == [False, True, False]
+    assert metrics["reason"].tolist() == ["", "no events among 20 patients", ""]
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "2 of 3" in text
+    assert "Read this first" in text
+    assert "1 of 3 C-indices are undefined" in text
+    assert "1 of 3 test parts have fewer than 10 events" in text
+    assert "median risk of the fold's test patients" in text.replace("&#39;", "'")
+    assert "Pairs of models" not in text
+    assert not (tmp_path / "out" / "comparisons.png").exists()
+
+
+def test_what_a_reader_must_know_first(tmp_path, caplog):
+    given = write_study(tmp_path, models=("tta",), quality=-1.0)
+    given["trained"] = []
+    patients = tables.read_table(given["patients"], columns=tables.PATIENTS)
+    patients.loc[0, "time_days"] += 1
+    tables.write_table(given["patients"], patients, columns=tables.PATIENTS)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "tta: the whole interval of the C-index is below 0.5" in said
+    assert "3 artifacts of the evaluate stage were made from another patients.tsv than this report" in said
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "snakemake --forcerun evaluate" in text
+    assert "training curves" not in text
+
+
+def test_two_seeds_are_averaged_and_their_spread_is_shown(tmp_path):
+    given = write_study(tmp_path, models=("tta",), seeds=2)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    row = read(tmp_path / "out", "summary").iloc[0]
+    assert row["n_seeds"] == 2
+    assert row["c_std_seeds"] >= 0
+    pooled = read(tmp_path / "out", "pooled")
+    assert row["c_pooled"] == pytest.approx(pooled["c_index"].mean())
+    assert "Each repeat and seed" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_from_the_command_line_with_benchmarks(study, tmp_path):
+    given, _ = study
+    benchmark = tmp_path / "benchmarks" / "train" / "tta" / "r0_f0_s0.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\t-\n")
+    arguments = [
+        "report",
+        "--out",
+        str(tmp_path / "out"),
+        "--config",
+        '{"bootstrap": 100}',
+        "--benchmarks",
+        str(benchmark),
+    ]
+    for name, value in given.items():
+        arguments += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    assert command(arguments) == 0
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Time and memory" in text
+    assert "12.5" in text
+
+
+def refused(study, tmp_path, *, error, match, **changes):
+    given, _ = study
+    config = changes.pop("config", CONFIG)
+    with pytest.raises(error, match=match):
+        report.run(**given | changes, out=tmp_path / "out", config=config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_results(study, tmp_path):
+    refused(study, tmp_path, error=InputError, match="--evaluated: expected the artifacts", evaluated=[])
+
+
+def test_two_files_for_one_fit(study, tmp_path):
+    twice = [*study[0]["evaluated"], study[0]["evaluated"][0]]
+    refused(study, tmp_path, error=InputError, match="one file per model, repeat, fold and seed", evaluated=twice)
+
+
+def test_a_patient_who_was_trained_on(study, tmp_path):
+    table = tables.read_table(study[0]["splits"], columns=tables.SPLITS)
+    table["role"] = table["role"].replace({"test": "train", "train": "test"})
+    tables.write_table(tmp_path / "splits.tsv", table, columns=tables.SPLITS)
+    refused(study, tmp_path, error=InputError, match="to be test patients of", splits=tmp_path / "splits.tsv")
+
+
+def rewritten(path, to, **changes):
+    found = artifacts.read_predictions(path)
+    values = {name: getattr(found, name) for name in found.__dataclass_fields__} | changes
+    artifacts.write_predictions(to, artifacts.Predictions(**values), options={}, inputs={})
+    return [to]
+
+
+def test_a_risk_that_is_nan(study, tmp_path):
+    bad = rewritten(study[0]["evaluated"][0], tmp_path / "bad.h5", risk=np.full(20, np.nan))
+    refused(study, tmp_path, error=ArtifactError, match=r"bad\.h5: expected finite risk", evaluated=bad)
+
+
+def test_missing_attributes(study, tmp_path):
+    bad = rewritten(study[0]["evaluated"][0], tmp_path / "bad.h5", attributes={"name": "tta", "repeat": 0})
+    refused(study, tmp_path, error=ArtifactError, match=r"attributes \['fold', 'n_train'", evaluated=bad)
+    artifacts.write_checkpoint(tmp_path / "t.h5", artifacts.Checkpoint({}, {}, {}, {}, {}), options={}, inputs={})
+    refused(study, tmp_path, error=ArtifactError, match=r"t\.h5: expected the attributes", trained=[tmp_path / "t.h5"])
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (None, "expected a table of true risks, found nothing"),
+        ("patient_id\teta\nP00\t1\n", "expected the columns patient_id and risk"),
+        ("patient_id\trisk\nP00\tx\n", "expected a finite risk in every row, found otherwise for P00"),
+        ("patient_id\trisk\nP00\t1\n", "true risk of 60 test patients, found none for 59: P01"),
+    ],
+)
+def test_truth_that_does_not_fit(study, tmp_path, content, match):
+    path = tmp_path / "truth.tsv"
+    if content is not None:
+        path.write_text(content)
+    refused(study, tmp_path, error=InputError, match=match, config=CONFIG.model_copy(update={"truth": path}))

@@ -1,0 +1,158 @@
+"""The whole line, one stage again, and what a changed input plans."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.workflow.conftest import Workflow
+from tta_pipeline.io import artifacts
+
+
+def test_a_fresh_study_plans_jobs_from_the_root_snakefile(fresh: Callable[[], Workflow]) -> None:
+    planned = fresh().planned()
+    assert planned["cohort"] == 1
+    assert planned["train"] == planned["evaluate"] == 2
+    assert planned["report"] == 1
+
+
+def test_the_line_runs_from_slides_to_report_and_is_then_done(finished: Workflow) -> None:
+    results = finished.folder / "results"
+    slides = pd.read_csv(results / "cohort" / "slides.tsv", sep="\t", dtype=str)
+    manifest = pd.concat(pd.read_csv(p, sep="\t") for p in sorted((results / "features" / "batches").glob("*.tsv")))
+    assert set(manifest["slide_id"]) == set(slides["slide_id"])
+    for file in manifest["file"].dropna():
+        features = artifacts.read_features(finished.folder / file)
+        assert len(features) == len(artifacts.read_tiles(results / "tiles" / Path(file).name).coords)
+    tested = [artifacts.read_predictions(p).patient_id for p in sorted((results / "evaluate" / "tta").glob("*.h5"))]
+    splits = pd.read_csv(results / "splits.tsv", sep="\t")
+    assert sorted(name for names in tested for name in names) == sorted(splits.loc[splits["role"] == "test", "patient_id"])
+    assert "<html" in (results / "report" / "index.html").read_text(encoding="utf-8")
+    assert not finished.planned()
+
+
+def test_a_change_of_train_plans_no_slide(study: Workflow) -> None:
+    study.configure(train={"epochs": 2})
+    planned = study.planned()
+    assert planned["train"] == planned["evaluate"] == 2
+    assert not {"cohort", "tiles", "features", "pathways", "splits"} & set(planned)
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"features": {"batch_size": 2}}, "features"),
+        ({"tiles": {"min_tissue": 0.4}}, "tiles"),
+        ({"pathways": {"min_genes": 2}}, "pathways"),
+        ({"splits": {"seed": 1}}, "splits"),
+        ({"evaluate": {"max_patches": 7}}, "evaluate"),
+        ({"report": {"seed": 1}}, "report"),
+    ],
+)
+def test_a_changed_section_plans_its_stage_and_what_follows(
+    study: Workflow, change: dict[str, dict[str, object]], first: str
+) -> None:
+    follows = {
+        "tiles": {"tiles", "features", "train", "evaluate", "report"},
+        "features": {"features", "train", "evaluate", "report"},
+        "pathways": {"pathways", "train", "evaluate", "report"},
+        "splits": {"splits", "train", "evaluate", "report"},
+        "evaluate": {"evaluate", "report"},
+        "report": {"report"},
+    }[first]
+    study.configure(**change)
+    assert set(study.planned()) - {"all", "default"} == follows
+
+
+def test_another_seed_trains_only_that_seed(study: Workflow) -> None:
+    study.configure(train={"seeds": [0, 1]})
+    planned = study.planned()
+    assert planned["train"] == planned["evaluate"] == 2
+    assert not {"tiles", "features"} & set(planned)
+
+
+def test_one_stage_runs_again_alone(study: Workflow) -> None:
+    planned = study.planned("--until", "features", "--forcerun", "features")
+    batches = len(list((study.folder / "results" / "features" / "batches").glob("*.tsv")))
+    assert planned == {"features": batches}
+
+
+def test_forcing_features_computes_them_again(study: Workflow) -> None:
+    files = sorted((study.folder / "results" / "features").glob("*.h5"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    study.succeed("--until", "features", "--forcerun", "features")
+    assert all(file.stat().st_mtime_ns > before[file] for file in files)
+
+
+def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> None:
+    sheet = study.folder / "input" / "slides.tsv"
+    table = pd.read_csv(sheet, sep="\t", dtype=str)
+    kept = pd.read_csv(study.folder / "results" / "cohort" / "slides.tsv", sep="\t", dtype=str)["slide_id"][0]
+    new = table[table["slide_id"] == kept].assign(slide_id="one-more", path="one more.svs")
+    shutil.copy(study.folder / "input" / table["path"][new.index[0]], study.folder / "input" / "one more.svs")
+    pd.concat([table, new]).to_csv(sheet, sep="\t", index=False)
+    study.succeed("--until", "cohort")
+    planned = study.planned()
+    assert planned["tiles"] == planned["features"] == 1
+
+
+def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:
+    (study.folder / "input" / "slides.tsv").touch()
+    study.succeed("--until", "cohort")
+    assert not {"tiles", "features", "train"} & set(study.planned())
+
+
+def test_a_killed_run_keeps_its_finished_slides(fresh: Callable[[], Workflow]) -> None:
+    workflow = fresh()
+    workflow.succeed("--until", "tiles")
+    features = workflow.folder / "results" / "features"
+    process = subprocess.Popen(
+        workflow.command("--until", "features"),
+        env=workflow.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(features.glob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {file: file.stat().st_mtime_ns for file in features.glob("*.h5")}
+    assert kept
+    workflow.succeed("--unlock")
+    workflow.succeed("--until", "features")
+    assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
+    assert not list(features.rglob("*.tmp"))
+
+
+def test_an_unknown_key_stops_before_any_job(study: Workflow) -> None:
+    study.configure(train={"epoch": 2})
+    done = study.run()
+    assert done.returncode != 0
+    assert "config: train: Additional properties are not allowed ('epoch' was unexpected)" in done.stdout + done.stderr
+
+
+def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Workflow]) -> None:
+    workflow = fresh()
+    sheet = pd.read_csv(workflow.folder / "input" / "slides.tsv", sep="\t", dtype=str)
+    (workflow.folder / "input" / sheet["path"][0]).write_bytes(b"not a slide")
+    workflow.configure(bad_slides={"policy": "fail", "limit": 0})
+    done = workflow.run("--until", "tiles")
+    assert done.returncode != 0
+    assert sheet["slide_id"][0] in done.stdout + done.stderr
+
+
+def test_lint_is_clean(finished: Workflow) -> None:
+    finished.succeed("--lint")
+
+
+def test_the_slurm_profile_plans(finished: Workflow) -> None:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    finished.succeed("--workflow-profile", "workflow/profiles/slurm", "--dry-run")

@@ -1,0 +1,110 @@
+"""What every model takes and gives: a padded batch of patients in, log-risks and auxiliary losses out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Scaler = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of some patients.
+
+    features: (batch, patches, d_in) float32, finite; what stands under a False of the mask never changes a result.
+    mask: (batch, patches) bool, at least one True in each row.
+    expression: (batch, genes) float32, standardised.
+    patient_id: names for error messages.
+    """
+
+    features: Tensor
+    mask: Tensor
+    expression: Tensor
+    patient_id: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            mask=self.mask.to(device),
+            expression=self.expression.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says about a batch.
+
+    log_risk: (batch,), a higher value is worse.
+    losses: weighted auxiliary terms, to be added to the Cox loss; empty in evaluation mode.
+    diagnostics: numbers for the history (state of a schedule, rounds of a solver).
+    """
+
+    log_risk: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    diagnostics: dict[str, float] = field(default_factory=dict)
+
+
+class RiskModel(nn.Module):
+    """A model of log-risk: `forward(batch) -> Output`, built as `Model(options, feature_dim=, pathways=)`.
+
+    Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
+    """
+
+    def begin_step(self, epoch: float) -> None:
+        """Move schedules to a fractional epoch (2.5 is the middle of the third); called before each training step."""
+
+    def end_epoch(self) -> None:
+        """Make the choices that are made once per epoch; called after an epoch's last step."""
+
+
+def collate(
+    bags: Sequence[NDArray[np.floating[Any]]],
+    expression: NDArray[np.float32],
+    *,
+    patient_id: Sequence[str],
+    scaler: Scaler,
+    device: torch.device,
+) -> Batch:
+    """Pad bags to the longest, move them in their stored type, then scale in float32.
+
+    Parameters
+    ----------
+    bags
+        Per patient (patches, d_in), at least one row each.
+    expression
+        (batch, genes), not yet standardised.
+    scaler
+        `gene_mean`, `gene_scale`, and where features are standardised `feature_mean`, `feature_scale`.
+    """
+    longest = max(len(bag) for bag in bags)
+    stored = np.result_type(*bags)
+    padded = np.zeros((len(bags), longest, bags[0].shape[1]), dtype=stored)
+    for row, bag in zip(padded, bags, strict=True):
+        row[: len(bag)] = bag
+    lengths = torch.tensor([len(bag) for bag in bags])
+    mask = torch.arange(longest) < lengths[:, None]  # (batch, patches)
+    features = torch.from_numpy(padded).to(device).float()
+    if "feature_mean" in scaler:
+        mean = torch.from_numpy(scaler["feature_mean"]).to(device)
+        features = (features - mean) / torch.from_numpy(scaler["feature_scale"]).to(device)
+    standardised = (expression - scaler["gene_mean"]) / scaler["gene_scale"]
+    return Batch(
+        features=features,
+        mask=mask.to(device),
+        expression=torch.from_numpy(standardised.astype(np.float32)).to(device),
+        patient_id=tuple(patient_id),
+    )
+
+
+def device_named(name: str) -> torch.device:
+    """The device that a config key names: "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

@@ -1,0 +1,78 @@
+"""Log-risks of patients by a model in evaluation mode."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.models.batch import Output, RiskModel, Scaler, collate
+
+_PADDED_PATCHES = 65_536
+
+
+def score(
+    model: RiskModel,
+    read: Callable[[str], NDArray[np.floating[Any]]],
+    *,
+    patient_id: Sequence[str],
+    n_patches: Sequence[int],
+    expression: NDArray[np.float32],
+    scaler: Scaler,
+    device: torch.device,
+) -> NDArray[np.float64]:
+    """Log-risk of each patient from the bag that `read` gives; the model is left in evaluation mode.
+
+    Patients are batched up to a number of padded patches. Dropout is off and no patch is drawn here, so the
+    same weights and bags give the same risks.
+
+    Parameters
+    ----------
+    read
+        Patient identifier -> (patches, width).
+    n_patches
+        (patients,), sizes of those bags.
+    expression
+        (patients, genes), not yet standardised.
+
+    Returns
+    -------
+    (patients,) float64, finite.
+
+    Raises
+    ------
+    InputError
+        A risk is NaN or infinite.
+    """
+    model.eval()
+    risk = np.full(len(patient_id), np.nan)
+    for rows in _batches(n_patches):
+        names = [patient_id[row] for row in rows]
+        batch = collate(
+            [read(name) for name in names], expression[rows], patient_id=names, scaler=scaler, device=device
+        )
+        with torch.no_grad():
+            output: Output = model(batch)
+        risk[rows] = output.log_risk.double().cpu().numpy()
+    bad = [name for name, value in zip(patient_id, risk, strict=True) if not np.isfinite(value)]
+    if bad:
+        raise InputError(
+            f"expected finite log-risks, found NaN or infinity for {len(bad)} of {len(risk)} patients: "
+            f"{', '.join(bad[:5])}. Check their features, or train with standardise_features."
+        )
+    return risk
+
+
+def _batches(n_patches: Sequence[int]) -> Iterator[list[int]]:
+    rows: list[int] = []
+    longest = 0
+    for row, count in enumerate(n_patches):
+        longest = max(longest, count)
+        if rows and longest * (len(rows) + 1) > _PADDED_PATCHES:
+            yield rows
+            rows, longest = [], count
+        rows.append(row)
+    if rows:
+        yield rows

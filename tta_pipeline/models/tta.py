@@ -1,0 +1,187 @@
+"""The TTA model, "Together, Then Apart" (Liu, Ren, Zhang, Lin, You, arXiv 2511.18089).
+
+Together: the tokens of both modalities are transported to one bank of prototypes, and pooled by the plan.
+Apart: an anchor per modality, refined with the pooled tokens, keeps the modalities distinct. Then fusion and risk.
+Symbols in comments: K prototypes, d = hidden_dim, s = shared_dim, H heads.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tta_pipeline import config
+from tta_pipeline.errors import InputError
+from tta_pipeline.models.batch import Batch, Output, RiskModel
+from tta_pipeline.models.layers import Block, PathwayLinear
+from tta_pipeline.models.tta_parts import Fusion, Prototypes, Transporter
+from tta_pipeline.numerics import alignment
+
+ORDER = ("genomics", "histology")
+
+
+class TTA(RiskModel):
+    """Log-risk from patches and pathways; `options` spans the paper's model and its ablations.
+
+    Buffers hold what evaluation needs beside the weights: `rho`, the transported mass that training reached,
+    and `working_heads`, one per modality.
+    """
+
+    rho: Tensor
+    working_heads: Tensor
+    head_loss: Tensor
+
+    def __init__(self, options: config.TTA, *, feature_dim: int, pathways: list[NDArray[np.int64]]):
+        super().__init__()
+        self.options = options
+        self.modalities = tuple(name for name in ORDER if name in options.modalities)
+        dim, count = options.hidden_dim, len(self.modalities)
+        self.encoders = nn.ModuleDict()
+        if "genomics" in self.modalities:
+            self.encoders["genomics"] = PathwayLinear(pathways, dim)
+        if "histology" in self.modalities:
+            self.encoders["histology"] = nn.Linear(feature_dim, dim)
+        self.prototypes = Prototypes(options, modalities=count)
+        self.transporter = Transporter(options)
+        self.refiners = nn.ModuleList()
+        if options.anchors:
+            self.refiners.extend(Block(dim, options.dropout) for _ in self.modalities)
+            self.anchors = nn.Parameter(torch.randn(count, dim))
+        if self._contrasts:
+            self.summary = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+        self.fusion = Fusion(options, modalities=count)
+        self.register_buffer("rho", torch.tensor(self._rho_at(0.0)))
+        self.register_buffer("working_heads", torch.zeros(count, dtype=torch.int64))
+        self.register_buffer("head_loss", torch.zeros(count, self.prototypes.heads), persistent=False)
+        self.n_sets = len(pathways)
+        self.step = 0
+
+    @property
+    def _contrasts(self) -> bool:
+        return self.options.anchors and self.options.contrast_weight > 0 and len(self.modalities) == 2
+
+    def _rho_at(self, epoch: float) -> float:
+        options = self.options
+        return alignment.rho_at(
+            epoch, start=options.rho_start, epochs=options.rho_epochs, sharpness=options.rho_sharpness
+        )
+
+    def begin_step(self, epoch: float) -> None:
+        """Set the transported mass of this step, and count it."""
+        self.rho.fill_(self._rho_at(epoch))
+        self.step += 1
+
+    def end_epoch(self) -> None:
+        """Give each modality the head with the lowest multi-head loss of the epoch."""
+        if self.head_loss.any():
+            self.working_heads.copy_(self.head_loss.argmin(dim=1))
+            self.head_loss.zero_()
+
+    def forward(self, batch: Batch) -> Output:
+        """Log-risk of each patient; auxiliary losses in training mode."""
+        tokens = [self._tokens(name, batch) for name in self.modalities]  # each (batch, tokens, d)
+        masks = [self._mask(name, batch) for name in self.modalities]  # each (batch, tokens)
+        heads = self.working_heads.tolist()
+        logits = [
+            self.prototypes(hidden, modality=index, head=heads[index]) for index, hidden in enumerate(tokens)
+        ]  # each (batch, tokens, K)
+        _check_finite(logits, batch.patient_id)
+        plans, diagnostics = self._plans(logits, tokens=tokens, masks=masks)
+        pooled = [
+            self._pool(hidden, scores, plan, mask)
+            for hidden, scores, plan, mask in zip(tokens, logits, plans, masks, strict=True)
+        ]  # each (batch, K, d)
+        refined = self._refine(pooled)
+        log_risk = self.fusion(refined if self.options.replace_tokens else pooled)
+        losses = self._losses(logits, plans, tokens=tokens, masks=masks, refined=refined) if self.training else {}
+        return Output(log_risk=log_risk, losses=losses, diagnostics=diagnostics)
+
+    def _tokens(self, name: str, batch: Batch) -> Tensor:
+        raw = batch.features if name == "histology" else batch.expression
+        hidden = F.leaky_relu(self.encoders[name](raw), self.options.negative_slope)
+        return F.dropout(hidden, self.options.dropout, training=self.training)
+
+    def _mask(self, name: str, batch: Batch) -> Tensor:
+        return batch.mask if name == "histology" else batch.mask.new_ones(len(batch.expression), self.n_sets)
+
+    def _plans(
+        self, logits: list[Tensor], *, tokens: list[Tensor], masks: list[Tensor]
+    ) -> tuple[Sequence[Tensor | None], dict[str, float]]:
+        if not self.options.together:
+            return [None] * len(logits), {}
+        shared = None
+        if self.options.similarity_weight > 0 and self.options.transport != "k-means":
+            with torch.no_grad():
+                shared = [self.prototypes.shared(hidden, modality=i, head=0) for i, hidden in enumerate(tokens)]
+        at_step_0 = self.options.preset == "released" and not self.training
+        rho = self._rho_at(0.0) if at_step_0 else float(self.rho)
+        plans, diagnostics = self.transporter(logits, masks=masks, shared=shared, rho=rho)
+        return plans, diagnostics
+
+    def _pool(self, hidden: Tensor, logits: Tensor, plan: Tensor | None, mask: Tensor) -> Tensor:
+        weights = alignment.pooling_weights(
+            logits, plan, mask=mask, plan_weight=self.options.transport_weight
+        )  # (batch, tokens, K)
+        hidden = hidden.masked_fill(~mask[..., None], 0.0)
+        return weights.transpose(1, 2) @ hidden  # (batch, K, d)
+
+    def _refine(self, pooled: list[Tensor]) -> list[Tensor]:
+        if not self.options.anchors:
+            return pooled
+        refined = []
+        for tokens, anchor, refiner in zip(pooled, self.anchors, self.refiners, strict=True):
+            beside = torch.cat([tokens, anchor.expand(len(tokens), 1, -1)], dim=1)  # (batch, K + 1, d)
+            refined.append(refiner(beside)[:, :-1])
+        return refined
+
+    def _losses(
+        self,
+        logits: list[Tensor],
+        plans: Sequence[Tensor | None],
+        *,
+        tokens: list[Tensor],
+        masks: list[Tensor],
+        refined: list[Tensor],
+    ) -> dict[str, Tensor]:
+        options, losses = self.options, {}
+        consistent = self.prototypes.heads > 1 and self.step % options.consistency_every == 0
+        for index, name in enumerate(self.modalities):
+            plan = plans[index]
+            if plan is not None and options.assignment_weight > 0:
+                loss = alignment.assignment_loss(logits[index], plan, mask=masks[index])
+                losses[f"assignment_{name}"] = options.assignment_weight * loss
+            if self._contrasts:
+                summary = self.summary(refined[index].mean(dim=1))  # (batch, d)
+                loss = alignment.contrast_loss(
+                    summary, self.anchors, own=index, temperature=options.contrast_temperature
+                )
+                losses[f"contrast_{name}"] = options.contrast_weight * loss
+            if consistent:
+                loss = self._consistency(index, tokens[index], masks[index])
+                losses[f"consistency_{name}"] = options.consistency_weight * loss
+        return losses
+
+    def _consistency(self, modality: int, hidden: Tensor, mask: Tensor) -> Tensor:
+        views = alignment.two_views(
+            mask, fraction=self.options.view_fraction, overlap=self.options.view_overlap
+        )  # (batch, 2, tokens)
+        logits = self.prototypes.view_logits(hidden, views, modality=modality)  # (2, H, batch, K)
+        plans = self.transporter.across_patients(logits)
+        per_head = alignment.consistency_loss(logits, plans)  # (H,)
+        self.head_loss[modality] += per_head.detach()
+        return per_head.mean()
+
+
+def _check_finite(logits: list[Tensor], patient_id: Sequence[str]) -> None:
+    finite = torch.stack([scores.flatten(1).sum(dim=1) for scores in logits]).isfinite().all(dim=0)  # (batch,)
+    if not bool(finite.all()):
+        rows = (~finite).nonzero().flatten().tolist()
+        named = ", ".join(patient_id[row] if patient_id else f"row {row}" for row in rows[:5])
+        raise InputError(
+            f"expected finite prototype logits, found NaN or infinity for {len(rows)} of {len(finite)} patients: "
+            f"{named}. Check their features and expression; set train.standardise_features, or lower the "
+            "learning rate."
+        )

@@ -1,0 +1,107 @@
+"""What a reader must know before the numbers of a report: sentences, found in its tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tta_pipeline.numerics.metrics import TIED_RISK, Fold
+
+_MOST_NAMED = 6
+
+
+def of_test_parts(metrics: pd.DataFrame, *, few_events: int) -> list[str]:
+    """Test parts with few events and those without a C-index."""
+    found = []
+    by_fold = metrics.drop_duplicates(["repeat", "fold"]).sort_values(["repeat", "fold"])
+    few = by_fold[by_fold["n_events"] < few_events]
+    if len(few):
+        named = _named(
+            f"repeat {row['repeat']} fold {row['fold']}: {row['n_events']}" for row in few.to_dict("records")
+        )
+        found.append(
+            f"{len(few)} of {len(by_fold)} test parts have fewer than {few_events} events ({named}): "
+            "their C-indices say little on their own."
+        )
+    undefined = metrics[metrics["c_index"].isna()]
+    if len(undefined):
+        named = _named(
+            f"{row['model']} repeat {row['repeat']} fold {row['fold']} seed {row['seed']}: {row['reason']}"
+            for row in undefined.to_dict("records")
+        )
+        found.append(
+            f"{len(undefined)} of {len(metrics)} C-indices are undefined ({named}). Means are over the defined ones."
+        )
+    return found
+
+
+def of_risks(models: Mapping[str, Sequence[Fold]]) -> list[str]:
+    """Models that give every patient of a test part the same risk."""
+    constant = [
+        f"{model} repeat {part.repeat} fold {part.fold} seed {part.seed}"
+        for model, parts in models.items()
+        for part in parts
+        if len(part.risk) > 1 and np.ptp(part.risk) <= TIED_RISK
+    ]
+    if not constant:
+        return []
+    return [f"All test patients have the same risk in {_named(constant)}: the model has learnt nothing there."]
+
+
+def of_direction(summary: pd.DataFrame) -> list[str]:
+    """Models whose risks order patients worse than chance, which points to an inverted risk or indicator."""
+    worse = summary.loc[summary["c_high"] < 0.5, "model"]
+    return [
+        f"{model}: the whole interval of the C-index is below 0.5. Check inputs.event_means and the time column first; "
+        "risks are higher for worse outcomes."
+        for model in worse
+    ]
+
+
+def of_missing_patients(models: Mapping[str, Sequence[Fold]], *, splits: pd.DataFrame) -> list[str]:
+    """Test patients of the splits for whom a model has no risk, and folds that a model lacks."""
+    test = splits[splits["role"] == "test"]
+    planned: dict[tuple[int, int], set[str]] = {}
+    for repeat, fold, name in zip(test["repeat"], test["fold"], test["patient_id"], strict=True):
+        planned.setdefault((repeat, fold), set()).add(name)
+    lost: dict[tuple[str, ...], list[str]] = {}
+    absent: dict[tuple[str, ...], list[str]] = {}
+    for model, parts in models.items():
+        tested = {(part.repeat, part.fold): set(map(str, part.patient_id)) for part in parts}
+        without = sorted(set().union(*(planned[key] - patients for key, patients in tested.items())))
+        lost.setdefault(tuple(without), []).append(model)
+        unseen = tuple(f"repeat {repeat} fold {fold}" for repeat, fold in sorted(set(planned) - set(tested)))
+        absent.setdefault(unseen, []).append(model)
+    return [
+        f"{len(names)} test patients of the splits have no risk in {', '.join(of)} ({_named(names)})."
+        for names, of in lost.items()
+        if names
+    ] + [
+        f"{len(names)} of {len(planned)} test parts have no results in {', '.join(of)} ({_named(names)})."
+        for names, of in absent.items()
+        if names
+    ]
+
+
+def of_comparisons(comparisons: pd.DataFrame) -> list[str]:
+    """Pairs of models that cannot be compared."""
+    apart = comparisons[comparisons["verdict"] == "not compared"]
+    return [
+        f"{row['model_a']} and {row['model_b']} are not compared: {row['reason']}." for row in apart.to_dict("records")
+    ]
+
+
+def of_attrition(steps: pd.DataFrame) -> list[str]:
+    """Patients and slides that were lost after the cohort was drawn up."""
+    late = steps[(steps["left"] > 0) & (steps["stage"] != "cohort")]
+    return [
+        f"Left out at the {row['stage']} stage: {row['left']} {row['kind']}{'s' if row['left'] > 1 else ''} "
+        f"({row['reason']})."
+        for row in late.to_dict("records")
+    ]
+
+
+def _named(names: Iterable[str]) -> str:
+    every = list(names)
+    rest = len(every) - _MOST_NAMED
+    return "; ".join(every[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")

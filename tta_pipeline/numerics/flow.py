@@ -1,0 +1,99 @@
+"""Tables of who is in a study: steps at which patients and slides left, and events per role of each fold."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.numerics.metrics import Fold
+
+_MOST_REASONS = 8
+
+
+def attrition_steps(
+    attrition: pd.DataFrame, *, patients: pd.DataFrame, features: pd.DataFrame, left_later: Mapping[str, str]
+) -> pd.DataFrame:
+    """How many patients and slides were there, left for which reason at which stage, and remained.
+
+    Parameters
+    ----------
+    attrition
+        Who left at the cohort stage: kind ("patient", "slide"), id, patient_id, stage, reason.
+    patients
+        Who stayed: patient_id.
+    features
+        Their slides: slide_id, patient_id, excluded (reason or "").
+    left_later
+        Slide -> reason, for feature files that training or evaluation could not use.
+
+    Returns
+    -------
+    Columns kind, stage, reason, left, remaining; the first row of a kind has left = 0.
+    """
+    reason = features["excluded"].where(features["excluded"] != "", features["slide_id"].map(left_later)).fillna("")
+    stage = pd.Series(np.where(features["excluded"] != "", "features", "train, evaluate"), index=features.index)
+    has_slide = set(features.loc[reason == "", "patient_id"])
+    gone = [
+        *zip(attrition["kind"], attrition["stage"], attrition["reason"], strict=True),
+        *(("slide", when, why) for when, why in zip(stage, reason, strict=True) if why),
+        *(("patient", "features", "no usable slide") for name in patients["patient_id"] if name not in has_slide),
+    ]
+    rows: list[tuple[str, str, str, int, int]] = []
+    for kind, stayed in (("patient", len(patients)), ("slide", len(features))):
+        left = [(when, why) for what, when, why in gone if what == kind]
+        remaining = stayed + sum(when == "cohort" for when, _ in left)
+        rows.append((kind, "inputs", "candidates", 0, remaining))
+        for (when, why), count in _counts(left).items():
+            remaining -= count
+            rows.append((kind, when, why, count, remaining))
+    return pd.DataFrame(rows, columns=["kind", "stage", "reason", "left", "remaining"])
+
+
+def events_per_fold(splits: pd.DataFrame, *, event: Mapping[str, bool]) -> pd.DataFrame:
+    """Patients and events of each role, one row per repeat and fold.
+
+    Parameters
+    ----------
+    splits
+        repeat, fold, patient_id, role ("train", "validation", "test").
+    event
+        patient_id -> whether the event was observed.
+    """
+    table = splits.assign(event=splits["patient_id"].map(event).astype("int64"))
+    rows = []
+    for (repeat, fold), part in table.groupby(["repeat", "fold"]):
+        row = {"repeat": repeat, "fold": fold}
+        for role in ("train", "validation", "test"):
+            own = part.loc[part["role"] == role, "event"]
+            row |= {f"n_{role}": len(own), f"n_{role}_events": int(own.sum())}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def check_tested(models: Mapping[str, Sequence[Fold]], *, splits: pd.DataFrame) -> None:
+    """Raise InputError unless the splits name every patient with a risk as a test patient of that repeat and fold."""
+    test = splits[splits["role"] == "test"]
+    tested = set(zip(test["repeat"], test["fold"], test["patient_id"], strict=True))
+    for model, parts in models.items():
+        for part in parts:
+            alien = [str(name) for name in part.patient_id if (part.repeat, part.fold, str(name)) not in tested]
+            if alien:
+                raise InputError(
+                    f"expected the {len(part.patient_id)} patients with a risk of {model} to be test patients of "
+                    f"repeat {part.repeat}, fold {part.fold} of the splits, found {len(alien)} who are not: "
+                    f"{', '.join(alien[:5])}. Train and evaluate on these splits."
+                )
+
+
+def _counts(left: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """(stage, reason) -> count in the order of the stages, the frequent reason first; rare reasons as one."""
+    counts: dict[tuple[str, str], int] = {}
+    for stage in dict.fromkeys(when for when, _ in left):
+        found = Counter(why for when, why in left if when == stage)
+        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        counts |= {(stage, why): count for why, count in ordered[:_MOST_REASONS]}
+        if rest := ordered[_MOST_REASONS:]:
+            counts[stage, f"{len(rest)} other reasons"] = sum(count for _, count in rest)
+    return counts

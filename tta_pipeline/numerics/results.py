@@ -1,0 +1,170 @@
+"""Tables of results: the C-index per test part, per fit, per model and per pair of models.
+
+A model is its name with its test parts; every function takes all models of a study.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
+from tta_pipeline.numerics.metrics import Fold, fits, harrell_c, mean_pooled_c, pooled_c
+
+Models = Mapping[str, Sequence[Fold]]
+
+
+def c_per_part(models: Models) -> pd.DataFrame:
+    """One row per model, repeat, fold and seed: patients, events, comparable pairs, C-index or the reason why not."""
+    rows = []
+    for model, parts in models.items():
+        for part in parts:
+            c = harrell_c(risk=part.risk, time_days=part.time_days, event=part.event)
+            rows.append(
+                {
+                    "model": model,
+                    "repeat": part.repeat,
+                    "fold": part.fold,
+                    "seed": part.seed,
+                    "n_test": len(part.event),
+                    "n_events": int(part.event.sum()),
+                    "n_pairs": c.comparable,
+                    "c_index": c.value,
+                    "reason": c.reason,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def c_per_fit(models: Models) -> pd.DataFrame:
+    """One row per model, repeat and seed: C over the comparable pairs within the folds, summed over the folds."""
+    rows = []
+    for model, parts in models.items():
+        for repeat, seed in fits(parts):
+            own = [part for part in parts if part.fit == (repeat, seed)]
+            c = pooled_c(own)
+            rows.append(
+                {
+                    "model": model,
+                    "repeat": repeat,
+                    "seed": seed,
+                    "n_test": sum(len(part.event) for part in own),
+                    "n_events": sum(int(part.event.sum()) for part in own),
+                    "n_pairs": c.comparable,
+                    "c_index": c.value,
+                    "reason": c.reason,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def bootstrap_models(models: Models, *, samples: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Pooled C of each bootstrap sample, (samples,) per model; models with the same test parts share the samples."""
+    values = {}
+    for model, parts in models.items():
+        patient_id, weights = draw_patients(parts, samples=samples, seed=seed)
+        values[model] = bootstrap_pooled_c(parts, patient_id=patient_id, weights=weights)
+    return values
+
+
+def summarise(
+    models: Models,
+    bootstrap: Mapping[str, NDArray[np.float64]],
+    *,
+    confidence: float,
+    true_risk: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """One row per model.
+
+    c_mean and c_std_folds: mean and standard deviation (ddof 1) over repeats and folds of C averaged over seeds.
+    c_std_seeds: standard deviation (ddof 1) over seeds of C averaged over repeats and folds.
+    c_pooled, c_low, c_high: mean over repeats and seeds of the pooled C, and its bootstrap interval over patients.
+    c_true_risk: the pooled C of the true risk on the same test parts; NaN where it is not known.
+    """
+    part_table, rows = c_per_part(models), []
+    for model, parts in models.items():
+        table = part_table[part_table["model"] == model]
+        defined = table.dropna(subset=["c_index"])
+        folds = defined.groupby(["repeat", "fold"])["c_index"].mean()
+        pooled, interval = mean_pooled_c(parts), percentile_interval(bootstrap[model], confidence=confidence)
+        rows.append(
+            {
+                "model": model,
+                **_sizes(parts),
+                "n_parts": len(table),
+                "n_defined": len(defined),
+                "c_mean": folds.mean(),
+                "c_std_folds": folds.std(ddof=1),
+                "c_std_seeds": defined.groupby("seed")["c_index"].mean().std(ddof=1),
+                "c_pooled": pooled.value,
+                "c_low": interval.low,
+                "c_high": interval.high,
+                "undefined_samples": interval.undefined,
+                "c_true_risk": np.nan if true_risk is None else mean_pooled_c(with_risk(parts, true_risk)).value,
+                "reason": pooled.reason or interval.reason,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def with_risk(parts: Sequence[Fold], risk: Mapping[str, float]) -> list[Fold]:
+    """The same test parts, one per repeat and fold, with another risk of each patient."""
+    one = {(part.repeat, part.fold): part for part in reversed(parts)}
+    return [
+        replace(part, seed=0, risk=np.array([risk[str(name)] for name in part.patient_id], dtype=np.float64))
+        for _, part in sorted(one.items())
+    ]
+
+
+def compare(models: Models, bootstrap: Mapping[str, NDArray[np.float64]], *, confidence: float) -> pd.DataFrame:
+    """One row per pair of models: C of the first minus C of the second, with its paired bootstrap interval.
+
+    Intervals are not adjusted for the number of pairs. Models with different test parts are not compared.
+    """
+    rows = []
+    for first, second in combinations(models, 2):
+        same = _test_parts(models[first]) == _test_parts(models[second])
+        difference = mean_pooled_c(models[first]).value - mean_pooled_c(models[second]).value if same else np.nan
+        interval = percentile_interval(
+            bootstrap[first] - bootstrap[second] if same else np.full(1, np.nan), confidence=confidence
+        )
+        reason = interval.reason if same else "not tested on the same patients and folds"
+        rows.append(
+            {
+                "model_a": first,
+                "model_b": second,
+                "c_difference": difference,
+                "c_low": interval.low,
+                "c_high": interval.high,
+                "verdict": _verdict(first, second, low=interval.low, high=interval.high),
+                "reason": reason,
+            }
+        )
+    columns = ["model_a", "model_b", "c_difference", "c_low", "c_high", "verdict", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _sizes(parts: Sequence[Fold]) -> dict[str, int]:
+    died = {str(name): bool(event) for part in parts for name, event in zip(part.patient_id, part.event, strict=True)}
+    return {
+        "n_patients": len(died),
+        "n_events": sum(died.values()),
+        "n_repeats": len({part.repeat for part in parts}),
+        "n_folds": len({(part.repeat, part.fold) for part in parts}),
+        "n_seeds": len({part.seed for part in parts}),
+    }
+
+
+def _test_parts(parts: Sequence[Fold]) -> set[tuple[int, int, tuple[str, ...]]]:
+    return {(part.repeat, part.fold, tuple(sorted(map(str, part.patient_id)))) for part in parts}
+
+
+def _verdict(first: str, second: str, *, low: float, high: float) -> str:
+    if np.isnan(low):
+        return "not compared"
+    if low <= 0 <= high:
+        return "no difference shown"
+    return f"{first if low > 0 else second} higher"

@@ -1,0 +1,191 @@
+"""Semi-relaxed optimal transport for a fixed cost, solved in its column potentials.
+
+    min_{P >= 0}  <P, C> + eps * sum P (log P - 1) + gamma * KL(P^T 1 || q)  [relaxed columns]
+    s.t.  P 1 = a,   (P^T 1)_j = q_j  [hard columns]
+
+Eliminating the row potentials leaves P_ij = a_i softmax_j(h_j + x_ij) with exponents x = -C / eps and dimensionless
+potentials h = g / eps. At the optimum the column masses equal the targets t_j(h) = q_j exp(-kappa_j h_j), where
+kappa_j is eps / gamma on relaxed columns and 0 on hard ones. One constant added to every h_j leaves P unchanged; the
+one that maximises the dual makes the targets sum to 1.
+
+References
+----------
+Sejourne, Vialard, Peyre, "Faster Unbalanced Optimal Transport: Translation invariant Sinkhorn", AISTATS 2022.
+Cuturi, Peyre, "Semidual Regularized Optimal Transport", SIAM Review 2018, section 3 (gradient and Hessian).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_EMPTY = 1e-9  # a column whose target is below this part of its reference mass counts as empty
+_UNDERFLOW = 1e-25  # masses below it are computed again in log space
+_DRIFT = 20.0  # potentials may move by this much before the kernel is computed anew
+_BLOCK_ROWS = 128  # rows of one single-precision column sum
+_WARM_UP = 2  # Sinkhorn rounds before the first Newton step
+_RETREAT = 4  # Sinkhorn rounds after a Newton direction that did not help
+_SHORTEST = 0.05  # part of a Newton step below which its direction is given up
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns ask for: reference masses q (columns,) float64; the first `relaxed` of them are KL-relaxed.
+
+    `kappa` is eps / gamma; with 0 these columns are hard, like the columns behind them.
+    """
+
+    mass: Tensor
+    relaxed: int
+    kappa: float
+
+    def softness(self) -> Tensor:
+        """kappa_j, (columns,)."""  # noqa: D403
+        softness = torch.zeros_like(self.mass)
+        softness[: self.relaxed] = self.kappa
+        return softness
+
+    def centre(self, potentials: Tensor) -> Tensor:
+        """Add the constant that is best for the dual: (1/K) sum_k exp(-kappa h_k) = 1 over the relaxed columns.
+
+        Where no column is relaxed every constant is as good; the mean over the first columns becomes 0.
+        """
+        free = potentials[:, : self.relaxed]
+        if self.kappa == 0:
+            return potentials - free.mean(dim=-1, keepdim=True)
+        excess = (-self.kappa * free).logsumexp(dim=-1, keepdim=True) - math.log(self.relaxed)
+        return potentials + excess / self.kappa
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Potentials h (batch, columns), largest relative error of a column mass (batch,), rounds (batch,)."""
+
+    potentials: Tensor
+    residual: Tensor
+    rounds: Tensor
+
+
+class Kernel:
+    """exp(h_j + x_ij - shift_i) for exponents x (batch, tokens, columns) and row masses a (batch, tokens).
+
+    The shift keeps the largest entry of a row at 1: single precision neither overflows nor loses a row.
+    While potentials move little, only factors per row and column change and a round is two products with a vector.
+    Column sums run over blocks of rows and are added in double precision, or long bags would lose digits.
+    """
+
+    def __init__(self, exponents: Tensor, *, row_mass: Tensor, potentials: Tensor) -> None:
+        size, n_tokens, n_columns = exponents.shape
+        n_padded = -(-n_tokens // _BLOCK_ROWS) * _BLOCK_ROWS
+        self._exponents = exponents
+        self._row_mass = torch.nn.functional.pad(row_mass, (0, n_padded - n_tokens))[..., None]
+        self._all_values = exponents.new_ones(size, n_padded, n_columns)
+        self._values = self._all_values[:, :n_tokens]
+        self._absorb(potentials)
+
+    def _absorb(self, potentials: Tensor) -> None:
+        self._reference = potentials
+        torch.add(self._exponents, potentials[:, None, :].to(self._values.dtype), out=self._values)
+        self._shift = self._values.amax(dim=-1, keepdim=True)
+        self._values.sub_(self._shift).exp_()
+
+    def masses(self, potentials: Tensor) -> Tensor:
+        """Column masses at the potentials, (batch, columns) float64."""
+        drift = potentials - self._reference
+        if float(drift.abs().max()) > _DRIFT:
+            self._absorb(potentials)
+            drift = torch.zeros_like(drift)
+        self._scale = drift.exp()
+        self._row_sums = self._all_values @ self._scale[..., None].to(self._values.dtype)  # (batch, padded, 1)
+        self._row_scale = self._row_mass / self._row_sums
+        size, _, n_columns = self._values.shape
+        weights = self._row_scale.view(-1, 1, _BLOCK_ROWS)  # (batch * blocks, 1, rows)
+        blocks = weights @ self._all_values.view(-1, _BLOCK_ROWS, n_columns)  # (batch * blocks, 1, columns)
+        return blocks.view(size, -1, n_columns).sum(dim=1, dtype=torch.float64) * self._scale
+
+    def log_masses(self, potentials: Tensor) -> Tensor:
+        """Logarithms of the masses computed last, at the same potentials, without underflow."""
+        n_tokens = self._values.shape[1]
+        log_rows = self._shift + self._row_sums[:, :n_tokens].log() - self._row_mass[:, :n_tokens].log()
+        return (self._exponents - log_rows).logsumexp(dim=1).double() + potentials
+
+    def coupling(self) -> Tensor:
+        """W_jl = sum_i P_ij P_il / a_i where the masses were computed last, (batch, columns, columns) float64."""
+        weighted = self._all_values * (self._row_scale / self._row_sums)
+        return (weighted.mT @ self._all_values).double() * self._scale[:, :, None] * self._scale[:, None, :]
+
+    def plan(self, potentials: Tensor) -> Tensor:
+        """softmax_j(h_j + x_ij), (batch, tokens, columns). The kernel is used up."""
+        self.masses(potentials)
+        self._values *= self._scale[:, None, :].to(self._values.dtype)
+        return self._values.div_(self._row_sums[:, : self._values.shape[1]])
+
+
+def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, max_rounds: int) -> Solution:
+    """Potentials at which every column has its target mass.
+
+    Sinkhorn rounds first, then Newton steps on the semi-dual; a Newton step that does not halve the residual is undone
+    and Sinkhorn goes on from there. Each bag stops on its own: potentials that have converged are not touched again.
+
+    Parameters
+    ----------
+    start : (batch, columns) float64
+    tolerance : largest relative difference of a column's mass from its target, > 0.
+
+    Returns
+    -------
+    Solution
+        Its `residual` is above `tolerance` where `max_rounds` did not suffice.
+    """
+    softness, log_mass = columns.softness(), columns.mass.log()
+    potentials = base = columns.centre(start)
+    residual = torch.full_like(base[:, 0], torch.inf)
+    step = log_masses = torch.zeros_like(base)
+    size = torch.zeros_like(residual)  # of the Newton step under trial, 0 for a Sinkhorn step
+    wait = torch.full_like(residual, _WARM_UP)
+    rounds = torch.zeros_like(residual, dtype=torch.long)
+    for _ in range(max_rounds):
+        masses = kernel.masses(potentials)
+        targets = columns.mass * (-softness * potentials).exp()
+        mismatch = ((masses - targets).abs() / (targets + _EMPTY * columns.mass)).amax(dim=-1)
+        active = residual > tolerance
+        rounds += active
+        accept = active & ((mismatch < (1 - 0.5 * size) * residual) | (size == 0))
+        base = torch.where(accept[:, None], potentials, base)
+        residual = torch.where(accept, mismatch, residual)
+        logs = kernel.log_masses(potentials) if bool((masses < _UNDERFLOW).any()) else masses.log()
+        log_masses = torch.where(accept[:, None], logs, log_masses)
+        if bool((residual <= tolerance).all()):
+            break
+        wait = torch.where(accept, wait - 1, wait)
+        newton = accept & (wait < 0) & (residual > tolerance)
+        shorter = ~accept & (size > _SHORTEST)
+        retreat = ~accept & ~shorter
+        wait = torch.where(retreat, float(_RETREAT), wait)
+        if bool(newton.any()):
+            excess = targets.clamp(min=_UNDERFLOW).log() - log_masses
+            direction = _newton(kernel.coupling(), mass=masses, excess=excess, softness=softness)
+            step = torch.where(newton[:, None], direction, step)
+        size = torch.where(newton, 1.0, torch.where(shorter, size * 0.25, 0.0))
+        sinkhorn = (log_mass - log_masses - softness * base) / (1 + softness)
+        moved = base + torch.where(size[:, None] > 0, size[:, None] * step, sinkhorn)
+        potentials = torch.where((residual > tolerance)[:, None], columns.centre(moved), base)
+    return Solution(potentials=base, residual=residual, rounds=rounds)
+
+
+def _newton(coupling: Tensor, *, mass: Tensor, excess: Tensor, softness: Tensor) -> Tensor:
+    """Newton's step for log t - log m = 0, which overshoots far less than the one for t - m = 0 from afar.
+
+    (diag(W 1) - W + diag(kappa m)) step = m excess. Its right side may be shifted along m, the direction of the free
+    constant. W 1 = m in exact arithmetic; summing W without its diagonal keeps the matrix semidefinite in single
+    precision too.
+    """
+    weights = coupling - torch.diag_embed(coupling.diagonal(dim1=-2, dim2=-1))
+    diagonal = weights.sum(dim=-1) + softness * mass
+    scale = (diagonal + 1e-12 * mass + 1e-30).rsqrt()
+    hessian = (torch.diag_embed(diagonal) - weights) * scale[:, :, None] * scale[:, None, :]
+    hessian = hessian + 1e-10 * torch.eye(mass.shape[-1], dtype=mass.dtype, device=mass.device)
+    mean = (mass * excess).sum(dim=-1, keepdim=True) / mass.sum(dim=-1, keepdim=True)
+    step, _ = torch.linalg.solve_ex(hessian, mass * (excess - mean) * scale)
+    return step * scale

@@ -1,0 +1,269 @@
+"""Metrics, figures and the HTML page."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tta_pipeline import __version__
+from tta_pipeline.config import Report
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import artifacts, cohort_figures, figures, hdf5, study, tables
+from tta_pipeline.io import report as files
+from tta_pipeline.io.drawing import DAYS_PER_YEAR
+from tta_pipeline.numerics import findings, flow, results
+from tta_pipeline.numerics.groups import RiskGroups, group_row, kaplan_meier, numbers_at_risk, split_by_risk
+from tta_pipeline.numerics.metrics import Fold, check_outcomes
+
+log = logging.getLogger(__name__)
+
+FEW_EVENTS = 10
+TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
+_FIT = ("repeat", "fold", "seed")
+
+
+def run(
+    *,
+    patients: Path,
+    slides: Path,
+    attrition: Path,
+    manifests: list[Path],
+    coverage: Path,
+    splits: Path,
+    trained: list[Path],
+    evaluated: list[Path],
+    out: Path,
+    config: Report,
+    benchmarks: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
+) -> None:
+    """Write the tables, the figures and index.html of a study.
+
+    Parameters
+    ----------
+    patients, slides, attrition
+        Tables of the cohort stage.
+    manifests
+        Manifests of the features jobs; none where the slides table names ready-made features.
+    coverage
+        Coverage of the gene sets, of the pathways stage.
+    splits
+        Who trained, validated and tested.
+    trained, evaluated
+        Artifacts of every model, repeat, fold and seed.
+    out
+        Folder to write to.
+    config
+        Bootstrap, level of the intervals, and the true risk of a simulated cohort.
+    benchmarks
+        Snakemake's benchmark files of the jobs.
+
+    Raises
+    ------
+    InputError
+        No results, two files for one fit, a patient whom the splits do not test, or no true risk for a patient.
+    ArtifactError
+        A file is missing, damaged, or lacks an attribute.
+    """
+    cohort = tables.read_table(patients, columns=tables.PATIENTS)
+    roles = tables.read_table(splits, columns=tables.SPLITS)
+    sets = tables.read_table(coverage, columns=tables.COVERAGE)
+    models, sizes, left_out = _read_evaluated(evaluated)
+    flow.check_tested(models, splits=roles)
+    checkpoints = _read_trained(trained)
+    left_in_training = _excluded(one.attributes for own in checkpoints.values() for one in own)
+    tested = {str(name) for parts in models.values() for part in parts for name in part.patient_id}
+    truth = None if config.truth is None else files.read_truth(config.truth, patients=tested)
+    origins = [hdf5.read_origin(path) for path in (*trained, *evaluated)]
+
+    groups = _risk_groups(models, checkpoints)
+
+    made = _result_tables(models, truth=truth, config=config)
+    made["metrics"] = made["metrics"].merge(sizes, on=["model", *_FIT], validate="1:1")
+    made["groups"] = pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
+    made["events"] = flow.events_per_fold(roles, event=dict(zip(cohort["patient_id"], cohort["event"], strict=True)))
+    made["attrition"] = flow.attrition_steps(
+        tables.read_table(attrition, columns=tables.ATTRITION),
+        patients=cohort,
+        features=study.read_feature_table(slides, manifests),
+        left_later=left_out | left_in_training,
+    )
+    pictures = _pictures(made, groups=groups, checkpoints=checkpoints, sets=sets, confidence=config.confidence)
+    warnings = [
+        *findings.of_test_parts(made["metrics"], few_events=FEW_EVENTS),
+        *findings.of_risks(models),
+        *findings.of_direction(made["summary"]),
+        *findings.of_missing_patients(models, splits=roles),
+        *findings.of_comparisons(made["comparisons"]),
+        *findings.of_attrition(made["attrition"]),
+        *files.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
+    ]
+    for name, columns in files.TABLES.items():
+        tables.write_table(out / f"{name}.tsv", made[name], columns=columns)
+    files.write_pictures(out, pictures)
+    files.write_page(
+        out / "index.html",
+        {name: made[name].to_dict("records") for name in files.TABLES}
+        | {
+            "n_patients": len(cohort),
+            "n_events": int(cohort["event"].sum()),
+            "warnings": warnings,
+            "truth": truth is not None,
+            "level": f"{config.confidence:.0%}",
+            "bootstrap": config.bootstrap,
+            "few_events": FEW_EVENTS,
+            "left_out_sets": sets[~sets["kept"]].to_dict("records"),
+            "has_training": any(name.startswith("training_") for name in pictures),
+            "pictures": pictures,
+            "resources": files.read_benchmarks(benchmarks).to_dict("records"),
+            "provenance": [*files.provenance(origins), *_options(checkpoints, config)],
+            "version": __version__,
+        },
+    )
+    for warning in warnings:
+        log.warning("%s", warning)
+    for row in made["summary"].to_dict("records"):
+        log.info("%s: C-index %.3f (%.3f to %.3f)", row["model"], row["c_pooled"], row["c_low"], row["c_high"])
+
+
+def _read_evaluated(paths: Sequence[Path]) -> tuple[dict[str, list[Fold]], pd.DataFrame, dict[str, str]]:
+    """Test parts by model, in the order of the files; sizes of their training parts; slides left out, with reasons."""
+    if not paths:
+        raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
+    models: dict[str, list[Fold]] = {}
+    seen: dict[tuple[object, ...], Path] = {}
+    sizes = []
+    left_out: dict[str, str] = {}
+    for path in paths:
+        found = artifacts.read_predictions(path)
+        missing = {"name", *_FIT, "n_train", "n_train_events"} - set(found.attributes)
+        if missing:
+            raise ArtifactError(f"{path}: expected the attributes {sorted(missing)}, found none. Evaluate again.")
+        key = tuple(found.attributes[name] for name in ("name", *_FIT))
+        if key in seen:
+            raise InputError(f"expected one file per model, repeat, fold and seed, found two: {seen[key]} and {path}.")
+        seen[key] = path
+        try:
+            check_outcomes(risk=found.risk, time_days=found.time_days, event=found.event)
+        except InputError as error:
+            raise ArtifactError(f"{path}: {error} Train and evaluate again.") from error
+        part = Fold(
+            **{name: int(found.attributes[name]) for name in _FIT},
+            patient_id=np.array(found.patient_id, dtype=np.str_),
+            risk=found.risk,
+            time_days=found.time_days,
+            event=found.event,
+        )
+        models.setdefault(str(found.attributes["name"]), []).append(part)
+        left_out |= _excluded([found.attributes])
+        sizes.append((*key, found.attributes["n_train"], found.attributes["n_train_events"]))
+    return models, pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"]), left_out
+
+
+def _excluded(attributes: Iterable[Mapping[str, dict[str, str]]]) -> dict[str, str]:
+    return {slide: reason for one in attributes for slide, reason in one.get("excluded", {}).items()}
+
+
+def _read_trained(paths: Sequence[Path]) -> dict[str, list[artifacts.Checkpoint]]:
+    """Checkpoints by model, without their weights."""
+    models: dict[str, list[artifacts.Checkpoint]] = {}
+    for path in paths:
+        found = artifacts.read_checkpoint(path)
+        missing = {"name", *_FIT} - set(found.attributes)
+        if missing:
+            raise ArtifactError(f"{path}: expected the attributes {sorted(missing)}, found none. Train again.")
+        light = artifacts.Checkpoint({}, {}, {}, history=found.history, attributes=found.attributes)
+        models.setdefault(str(found.attributes["name"]), []).append(light)
+    return models
+
+
+def _options(checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]], config: Report) -> list[dict[str, object]]:
+    """Rows of the provenance for each model's section and for this report's."""
+    sections = {name: (len(own), own[0].attributes.get("model", {})) for name, own in checkpoints.items()}
+    rows = [(f"model {name}: options", count, options) for name, (count, options) in sections.items()]
+    rows.append(("report: options", 1, config.model_dump(mode="json", exclude={"truth"})))
+    return [
+        {"what": what, "artifacts": count, "value": json.dumps(value, sort_keys=True)} for what, count, value in rows
+    ]
+
+
+def _risk_groups(
+    models: Mapping[str, Sequence[Fold]], checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]]
+) -> dict[str, RiskGroups]:
+    medians = {
+        model: {
+            (one.attributes["repeat"], one.attributes["fold"], one.attributes["seed"]): one.attributes[TRAIN_MEDIAN]
+            for one in own
+            if TRAIN_MEDIAN in one.attributes
+        }
+        for model, own in checkpoints.items()
+    }
+    return {model: split_by_risk(parts, train_median=medians.get(model, {})) for model, parts in models.items()}
+
+
+def _result_tables(
+    models: Mapping[str, Sequence[Fold]], *, truth: Mapping[str, float] | None, config: Report
+) -> dict[str, pd.DataFrame]:
+    bootstrap = results.bootstrap_models(models, samples=config.bootstrap, seed=config.seed)
+    return {
+        "metrics": results.c_per_part(models),
+        "pooled": results.c_per_fit(models),
+        "summary": results.summarise(models, bootstrap, confidence=config.confidence, true_risk=truth),
+        "comparisons": results.compare(models, bootstrap, confidence=config.confidence),
+    }
+
+
+def _pictures(
+    made: Mapping[str, pd.DataFrame],
+    *,
+    groups: Mapping[str, RiskGroups],
+    checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]],
+    sets: pd.DataFrame,
+    confidence: float,
+) -> dict[str, bytes]:
+    pictures = {
+        "c_index": figures.c_index(made["metrics"], made["summary"]),
+        "events": cohort_figures.events(made["events"], warn_below=FEW_EVENTS),
+        "coverage": cohort_figures.coverage(sets),
+        **{
+            f"attrition_{kind}s": cohort_figures.attrition(made["attrition"], kind=kind)
+            for kind in ("patient", "slide")
+        },
+    }
+    if (made["comparisons"]["verdict"] != "not compared").any():
+        pictures["comparisons"] = figures.comparisons(made["comparisons"])
+    for row in made["groups"].to_dict("records"):
+        pictures[f"survival_{row['model']}"] = _survival(groups[row["model"]], p=row["p"], confidence=confidence)
+    for model, own in checkpoints.items():
+        picture = figures.training([one.history for one in own])
+        if picture is not None:
+            pictures[f"training_{model}"] = picture
+    return pictures
+
+
+def _survival(groups: RiskGroups, *, p: float, confidence: float) -> bytes:
+    longest_years = int(groups.time_days.max() // DAYS_PER_YEAR)
+    every = max(1, -(-longest_years // 8))
+    ticks_days = np.array([DAYS_PER_YEAR * year for year in range(0, longest_years + 1, every)], dtype=np.float64)
+    curves = []
+    for name, member in (("low", ~groups.high), ("high", groups.high)):
+        time_days, event = groups.time_days[member], groups.event[member]
+        if len(event) == 0:
+            continue
+        curve = kaplan_meier(time_days=time_days, event=event, confidence=confidence)
+        curves.append(
+            figures.SurvivalCurve(
+                label=f"{name} risk ({len(event)} patients, {event.sum()} events)",
+                time_days=curve.time_days,
+                survival=curve.survival,
+                low=curve.low,
+                high=curve.high,
+                censored_days=curve.censored_days,
+                censored_survival=curve.at(curve.censored_days),
+                at_risk=numbers_at_risk(time_days, at_days=ticks_days),
+            )
+        )
+    note = "log-rank p not defined" if np.isnan(p) else f"log-rank p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    return figures.survival(curves, ticks_days=ticks_days, note=note)

@@ -1,0 +1,270 @@
+"""One model on one fold with one seed: everything that is fitted on patients is fitted here, on training patients."""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from tta_pipeline.config import BadSlides, Model, Train
+from tta_pipeline.errors import InputError
+from tta_pipeline.io import artifacts, study
+from tta_pipeline.io.bags import Bags
+from tta_pipeline.io.fold import Group, digests, require, select
+from tta_pipeline.models import MODELS
+from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate, device_named
+from tta_pipeline.models.epoch import Epoch
+from tta_pipeline.models.optimisation import adamw, learning_rate_at
+from tta_pipeline.models.scoring import score
+from tta_pipeline.numerics.metrics import harrell_c
+from tta_pipeline.numerics.sampling import stratified_batches
+from tta_pipeline.numerics.scaling import mean_and_scale
+from tta_pipeline.numerics.survival import breslow_baseline, cox_loss
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: Group
+    validation: Group
+    bags: Bags
+    scaler: Scaler
+    device: torch.device
+
+
+def run(
+    *,
+    patients: Path,
+    slides: Path,
+    manifests: list[Path],
+    pathways: Path,
+    splits: Path,
+    repeat: int,
+    fold: int,
+    seed: int,
+    name: str,
+    out: Path,
+    model: Model,
+    config: Train,
+    bad_slides: BadSlides,
+) -> None:
+    """Train one model on the training patients of one fold, and write it with everything that was fitted.
+
+    Test patients take no part: their feature files are not opened, their outcomes and expression not used.
+
+    Parameters
+    ----------
+    patients, slides
+        Tables of the cohort stage.
+    manifests
+        Manifests of the features jobs; none where the slides table names ready-made features.
+    pathways, splits
+        Artifacts of those stages.
+    repeat, fold, seed
+        Which split, and the seed of weights, batches, drawn patches and dropout.
+    name
+        The model's name in the study.
+    out
+        The artifact to write.
+    model
+        The model's section.
+    config
+        Options of the training.
+    bad_slides
+        What happens to a feature file that cannot be used.
+
+    Raises
+    ------
+    InputError
+        No events to learn from, no validation patients to choose by, inputs that do not belong together.
+    """
+    known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
+    roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in ("train", "validation")}
+    genes = artifacts.read_pathways(pathways)
+    wanted = require([one for ids in roles.values() for one in ids], patients=known, bad_slides=bad_slides)
+    bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
+    groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
+    _check(groups["train"], groups["validation"], config=config)
+    scaler = _scaler(groups["train"], bags, standardise_features=config.standardise_features)
+    data = _Data(groups["train"], groups["validation"], bags, scaler, device_named(config.device))
+
+    torch.manual_seed(seed)
+    network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=genes.members()).to(data.device)
+    history, epoch = _fit(network, data, seed=seed, config=config)
+    risk = _score(network, data, data.train)
+    times, hazard = breslow_baseline(risk, time_days=data.train.time_days, event=data.train.event)
+    checkpoint = artifacts.Checkpoint(
+        weights={key: value.cpu().numpy() for key, value in network.state_dict().items()},
+        scaler=dict(scaler),
+        baseline={"time_days": times, "cumulative_hazard": hazard},
+        history=history,
+        attributes={
+            "name": name,
+            "repeat": repeat,
+            "fold": fold,
+            "seed": seed,
+            "model": model.model_dump(mode="json"),
+            "feature_dim": bags.width,
+            "epoch": epoch,
+            "excluded": bags.excluded,
+            "train_risk_median": float(np.median(risk)),
+            **{f"n_{role}": len(group) for role, group in groups.items()},
+            **{f"n_{role}_events": int(group.event.sum()) for role, group in groups.items()},
+            **digests(genes),
+        },
+    )
+    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
+    artifacts.write_checkpoint(out, checkpoint, options=config.model_dump(mode="json"), inputs=sources)
+
+
+def _check(train: Group, validation: Group, *, config: Train) -> None:
+    if not train.event.any():
+        raise InputError(f"expected events among the training patients, found none in {len(train)}. Check the splits.")
+    if config.checkpoint == "validation" and not validation.event.any():
+        raise InputError(
+            f"train.checkpoint: validation expects validation patients with events, found {len(validation)} patients "
+            "and no event. Raise splits.validation_fraction, or set train.checkpoint: last."
+        )
+
+
+def _scaler(train: Group, bags: Bags, *, standardise_features: bool) -> Scaler:
+    mean, scale = mean_and_scale([train.expression])
+    scaler = {"gene_mean": mean, "gene_scale": scale}
+    if standardise_features:
+        mean, scale = mean_and_scale(bags.read(one) for one in train.patient_id)
+        scaler |= {"feature_mean": mean, "feature_scale": scale}
+    return scaler
+
+
+def _fit(network: RiskModel, data: _Data, *, seed: int, config: Train) -> tuple[dict[str, NDArray[np.float64]], int]:
+    """Train in place; the history by column, and the epoch (from 1) whose weights the network holds at the end."""
+    optimiser = adamw(network, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+    per_epoch = -(-len(data.train) // config.batch_size)
+    rows: list[dict[str, float]] = []
+    best: tuple[float, int, dict[str, Tensor]] | None = None
+    bar: tqdm[Any] = tqdm(total=config.epochs * per_epoch, unit="step", disable=None)
+    for epoch in range(config.epochs):
+        network.train()
+        record = Epoch()
+        for index, (members, batch) in enumerate(_batches(data, seed=seed, epoch=epoch, config=config)):
+            step = epoch * per_epoch + index
+            rate = config.learning_rate * learning_rate_at(
+                step, steps=config.epochs * per_epoch, warmup_fraction=config.warmup_fraction
+            )
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            network.begin_step(step / per_epoch)
+            output: Output = network(batch)
+            losses = _losses(output, batch, group=data.train, members=members, config=config)
+            optimiser.zero_grad(set_to_none=True)
+            if losses:
+                torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip, error_if_nonfinite=True)
+                optimiser.step()
+            record.add(members, output, losses, rate=rate)
+            bar.update()
+        network.end_epoch()
+        rows.append(record.row() | _training_c(record, data.train) | _validate(network, data, config=config))
+        if config.checkpoint == "validation" and (best is None or rows[-1]["validation_cox"] < best[0]):
+            weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
+            best = rows[-1]["validation_cox"], epoch + 1, weights
+        _report(bar, rows[-1], epoch=epoch + 1, epochs=config.epochs)
+    bar.close()
+    if best is not None:
+        network.load_state_dict(best[2])
+    columns = sorted({key for row in rows for key in row})
+    history = {key: np.array([row.get(key, np.nan) for row in rows]) for key in columns}
+    return history, best[1] if best else config.epochs
+
+
+def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Batches of one epoch, with the rows of their patients; the next one is read while the current one is used."""
+    generator = np.random.default_rng([seed, epoch])
+    members = stratified_batches(data.train.event, batch_size=config.batch_size, generator=generator)
+    generators = generator.spawn(len(members))
+
+    def load(index: int) -> Batch:
+        rows = members[index]
+        names = [data.train.patient_id[row] for row in rows]
+        drawn = [data.bags.draw(one, count=config.patches, generator=generators[index]) for one in names]
+        return collate(drawn, data.train.expression[rows], patient_id=names, scaler=data.scaler, device=data.device)
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(load, 0)
+        for index in range(len(members)):
+            batch = coming.result()
+            if index + 1 < len(members):
+                coming = reader.submit(load, index + 1)
+            yield members[index], batch
+
+
+def _losses(
+    output: Output, batch: Batch, *, group: Group, members: NDArray[np.int64], config: Train
+) -> dict[str, Tensor]:
+    """The Cox term, where the batch has an event, and the model's own terms."""
+    finite = output.log_risk.isfinite()
+    if not bool(finite.all()):
+        bad = [one for one, fine in zip(batch.patient_id, finite.tolist(), strict=True) if not fine]
+        raise InputError(
+            f"expected finite log-risks, found NaN or infinity for {', '.join(bad[:5])}. "
+            "Set train.standardise_features, or lower train.learning_rate."
+        )
+    event = torch.from_numpy(group.event[members]).to(output.log_risk.device)
+    if not bool(event.any()):
+        return output.losses
+    time_days = torch.from_numpy(group.time_days[members]).to(event.device)
+    return {"cox": cox_loss(output.log_risk, time_days=time_days, event=event, ties=config.ties)} | output.losses
+
+
+def _validate(network: RiskModel, data: _Data, *, config: Train) -> dict[str, float]:
+    group = data.validation
+    if not len(group):
+        return {}
+    risk = _score(network, data, group)
+    row = {"validation_c_index": _c_index(risk, group)}
+    if group.event.any():
+        loss = cox_loss(
+            torch.from_numpy(risk),
+            time_days=torch.from_numpy(group.time_days),
+            event=torch.from_numpy(group.event),
+            ties=config.ties,
+        )
+        row["validation_cox"] = float(loss)
+    return row
+
+
+def _score(network: RiskModel, data: _Data, group: Group) -> NDArray[np.float64]:
+    return score(
+        network,
+        data.bags.read,
+        patient_id=group.patient_id,
+        n_patches=group.n_patches.tolist(),
+        expression=group.expression,
+        scaler=data.scaler,
+        device=data.device,
+    )
+
+
+def _c_index(risk: NDArray[np.float64], group: Group) -> float:
+    return harrell_c(risk=risk, time_days=group.time_days, event=group.event).value
+
+
+def _training_c(record: Epoch, group: Group) -> dict[str, float]:
+    """C of the log-risks that the steps gave, with drawn patches and dropout."""
+    risk = np.array([record.risk[row] for row in range(len(group))])
+    return {"train_c_index": _c_index(risk, group)}
+
+
+def _report(bar: "tqdm[Any]", row: dict[str, float], *, epoch: int, epochs: int) -> None:
+    shown = {key: f"{row[key]:.3f}" for key in sorted(row) if key.startswith(("loss_", "rho", "train_", "validation_"))}
+    bar.set_postfix(shown)
+    if bar.disable:
+        log.info("epoch %d/%d %s", epoch, epochs, " ".join(f"{key}={value}" for key, value in shown.items()))
