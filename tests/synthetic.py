@@ -87,7 +87,9 @@ def make_outcome(rng: np.random.Generator, *, risk: NDArray[np.float64]) -> pd.D
     draw = rng.uniform(0.25, 1.0, len(risk))
     censoring = draw * np.quantile(death / draw, 1 - CENSORED)
     time = np.maximum(np.ceil(np.minimum(death, censoring)), 1)
-    return pd.DataFrame({"time_days": time.astype("int64"), "event": (death <= censoring).astype("int64")}, dtype="Int64")
+    return pd.DataFrame(
+        {"time_days": time.astype("int64"), "event": (death <= censoring).astype("int64")}, dtype="Int64"
+    )
 
 
 def make_sheet(names: list[str]) -> pd.DataFrame:
@@ -145,9 +147,7 @@ def _write_slides(
             patient = truth.iloc[row["patient"]]
             fractions = make_fractions(rng, shared=patient["shared"], histology=patient["histology"])
             stain = stains[sites[row["patient"]]]
-            image = make_slide(
-                rng, textures, fractions=fractions, stain=stain, height_px=height_px, width_px=width_px
-            )
+            image = make_slide(rng, textures, fractions=fractions, stain=stain, height_px=height_px, width_px=width_px)
         else:
             image = make_blank(rng, height_px=height_px, width_px=width_px)
         factor = round(MPP / row["scan_mpp"])

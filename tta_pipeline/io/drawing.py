@@ -1,6 +1,6 @@
 """What the figures share: colours, type, canvas, and the way to a PNG. Same input, same bytes: no date, no own fonts.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a second cue (dash, marker, hatch) goes with each.
+Colours are Okabe and Ito's, which colour-blind readers tell apart; a second cue (dash, marker, hatch) goes with each.
 """
 
 import io

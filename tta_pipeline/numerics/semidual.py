@@ -26,7 +26,7 @@ _DRIFT = 20.0  # potentials may move by this much before the kernel is computed 
 _BLOCK_ROWS = 128  # rows of one single-precision column sum
 _WARM_UP = 2  # Sinkhorn rounds before the first Newton step
 _RETREAT = 4  # Sinkhorn rounds after a Newton direction that did not help
-_SHORTEST = 0.05  # part of a Newton step below which its direction is given up
+_SHORTEST = 0.1  # part of a Newton step below which its direction is given up
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, 
     Solution
         Its `residual` is above `tolerance` where `max_rounds` did not suffice.
     """
-    softness, log_mass = columns.softness(), columns.mass.log()
+    softness, log_mass, floor = columns.softness(), columns.mass.log(), _EMPTY * columns.mass
     potentials = base = columns.centre(start)
     residual = torch.full_like(base[:, 0], torch.inf)
     step = log_masses = torch.zeros_like(base)
@@ -148,7 +148,7 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, 
     for _ in range(max_rounds):
         masses = kernel.masses(potentials)
         targets = columns.mass * (-softness * potentials).exp()
-        mismatch = ((masses - targets).abs() / (targets + _EMPTY * columns.mass)).amax(dim=-1)
+        mismatch = ((masses + floor) / (targets + floor)).log().abs().amax(dim=-1)
         active = residual > tolerance
         rounds += active
         accept = active & ((mismatch < (1 - 0.5 * size) * residual) | (size == 0))

@@ -59,16 +59,26 @@ def attempts(first):
 # Ready-made features and slides of the sheet ---------------------------------------------------------------------
 
 
-def ready_made_features(wildcards):
-    """Feature files that the sheet of slides names: cohort reads them, so a changed file runs it again."""
+@cache
+def sheet_of_slides():
+    """Rows of the user's sheet; none where it cannot be read, which the cohort stage then says."""
     sheet = Path(input_file("slides"))
     if not sheet.is_file():
         return []
     with sheet.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         delimiter = "\t" if "\t" in file.readline() else ","
         file.seek(0)
-        named = [row.get("features") for row in csv.DictReader(file, delimiter=delimiter)]
-    return [str(sheet.parent / expanded(path)) for path in named if path]
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def ready_made_features(wildcards):
+    """Feature files that the sheet of slides names: cohort reads them, so a changed file runs it again."""
+    folder = Path(input_file("slides")).parent
+    return [str(folder / expanded(row["features"])) for row in sheet_of_slides() if row.get("features")]
+
+
+def slides_to_encode():
+    return [row for row in sheet_of_slides() if not row.get("features")]
 
 
 @cache
@@ -97,6 +107,13 @@ def rows_of_batch(wildcards):
 def feature_manifests(wildcards):
     """Manifests of all batches; none where every slide brings its features."""
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
+
+
+def first_features(wildcards):
+    """One features job while the cohort is not known: without it, `--until features` would find nothing to do."""
+    if Path("results/cohort/slides.tsv").exists() or not slides_to_encode():
+        return []
+    return ["results/features/batches/b0001.tsv"]
 
 
 # Models ----------------------------------------------------------------------------------------------------------
