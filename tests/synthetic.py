@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.synthetic_genes import gene_sets, make_expression, write_gmt
 from tests.synthetic_slides import Stain, enlarge, make_blank, make_slide, write_svs
-from tests.synthetic_textures import Image, make_textures
+from tests.synthetic_textures import make_textures
 
 COEFFICIENTS = {"shared": 1.1, "histology": 1.3, "genomics": 1.1}
 WEIBULL_SHAPE, WEIBULL_SCALE_DAYS = 1.2, 1100.0

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from lifelines import CoxPHFitter
+from PIL import Image
 from safetensors.torch import load_file
+from skimage import data
 from sksurv.metrics import concordance_index_censored
 
 from tests import synthetic
@@ -22,6 +24,7 @@ from tta_pipeline.models.torchvision_import import import_torchvision
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENTS, EDGE_PX = 12, 420
+Encoders = tuple[torch.nn.Module, torch.nn.Module]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,19 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def textures() -> dict[str, np.ndarray]:
     return make_textures(np.random.default_rng(0), edge_px=512)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
+    """The demo's network with random weights, and with those that the demo writes."""
+    import_torchvision()
+    timm = importlib.import_module("timm")
+    path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    write_encoder(path)
+    torch.manual_seed(0)
+    untrained, pretrained = (timm.create_model(TIMM_NAME).eval() for _ in range(2))
+    pretrained.load_state_dict(load_file(path), strict=True)
+    return untrained, pretrained
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -219,19 +235,26 @@ def test_fractions_follow_the_histology_factors() -> None:
     assert low["lymphocytes"] > 5 * high["lymphocytes"]
 
 
-def test_encoder_loads_strictly_into_timm_and_tells_morphologies_apart(
-    tmp_path: Path, textures: dict[str, np.ndarray]
-) -> None:
-    import_torchvision()
-    timm = importlib.import_module("timm")
-    torch.manual_seed(0)
-    model = timm.create_model(TIMM_NAME).eval()
+def test_encoder_loads_strictly_into_timm_and_knows_what_it_was_trained_on(encoders: Encoders) -> None:
+    _, pretrained = encoders
+    assert pretrained.forward_head(pretrained.forward_features(normalised(data.coffee())), pre_logits=True).shape == (
+        1,
+        1280,
+    )
+    for image, classes in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967})):
+        with torch.inference_mode():
+            found = pretrained(normalised(image)).softmax(dim=1)[0]
+        assert int(found.argmax()) in classes, "ImageNet: 281, 282, 285 are cats, 967 is espresso"
+        assert found[sorted(classes)].sum() > 0.7
+
+
+def test_encoder_tells_morphologies_apart_by_texture_alone(encoders: Encoders, textures: dict[str, np.ndarray]) -> None:
+    untrained, pretrained = encoders
     tiles, labels = labelled_tiles(textures)
-    random = separation(model, tiles, labels)
-    write_encoder(tmp_path / "encoder.safetensors")
-    model.load_state_dict(load_file(tmp_path / "encoder.safetensors"), strict=True)
-    assert model.forward_head(model.forward_features(tiles[:1]), pre_logits=True).shape == (1, 1280)
-    assert separation(model, tiles, labels) > 1.5 * random
+    grey = tiles.mean(dim=1, keepdim=True)
+    grey = (grey - grey.mean(dim=(2, 3), keepdim=True)) / grey.std(dim=(2, 3), keepdim=True)
+    grey = 0.4 * grey.expand(-1, 3, -1, -1)  # (tile, channel, row, column)
+    assert separation(pretrained, grey, labels) > 3 * separation(untrained, grey, labels)
 
 
 def test_encoder_names_of_first_other_and_last_layers() -> None:
@@ -265,6 +288,14 @@ def simulated(seed: int, *, patients: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def c_index(outcome: pd.DataFrame, risk: pd.Series) -> float:
     return float(concordance_index_censored(outcome["event"], outcome["time_days"], risk)[0])
+
+
+def normalised(image: np.ndarray) -> torch.Tensor:
+    """The middle of a photograph as the encoder wants it: float32 (1, 3, 224, 224)."""
+    edge = min(image.shape[:2])
+    top, left = ((length - edge) // 2 for length in image.shape[:2])
+    middle = Image.fromarray(image[top : top + edge, left : left + edge]).resize((224, 224), Image.Resampling.BICUBIC)
+    return torch.tensor(np.array(middle)).permute(2, 0, 1)[None].float() / 127.5 - 1  # (1, channel, row, column)
 
 
 def labelled_tiles(textures: dict[str, np.ndarray]) -> tuple[torch.Tensor, np.ndarray]:

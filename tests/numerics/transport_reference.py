@@ -6,7 +6,8 @@ import cvxpy
 import numpy as np
 import ot
 from numpy.typing import NDArray
-from scipy.special import logsumexp, rel_entr, xlogy
+from scipy.optimize import minimize
+from scipy.special import logsumexp, rel_entr, softmax, xlogy
 
 Array = NDArray[np.float64]
 
@@ -43,34 +44,66 @@ class Bag:
         return self.cost - 2 * self.similarity_weight * self.features @ (self.features.T @ plan)
 
 
+class _Dual:
+    """Minus the semi-dual in h = g / eps, with its derivatives."""
+
+    def __init__(self, bag: Bag, cost: Array) -> None:
+        n, k = cost.shape
+        self.exponents, self.target = -cost / bag.epsilon, np.full(k, bag.rho / k)
+        self.soft = np.full(k, bag.epsilon / bag.gamma)
+        if bag.rho < 1:
+            self.exponents = np.hstack([self.exponents, np.zeros((n, 1))])
+            self.target, self.soft = np.append(self.target, 1 - bag.rho), np.append(self.soft, 0.0)
+
+    def rows(self, h: Array) -> Array:
+        return softmax(self.exponents + h, axis=1)
+
+    def wanted(self, h: Array) -> Array:
+        return self.target * np.exp(np.minimum(-self.soft * h, 700))
+
+    def value(self, h: Array) -> float:
+        relaxed = self.soft > 0
+        linear = (self.target * h)[~relaxed].sum() + ((self.target - self.wanted(h)) / np.where(relaxed, self.soft, 1))[
+            relaxed
+        ].sum()
+        return float(logsumexp(self.exponents + h, axis=1).mean() - linear)
+
+    def gradient(self, h: Array) -> Array:
+        return self.rows(h).mean(axis=0) - self.wanted(h)
+
+    def hessian(self, h: Array) -> Array:
+        rows = self.rows(h)
+        return np.diag(rows.mean(axis=0) + self.soft * self.wanted(h)) - rows.T @ rows / len(rows)
+
+
 def newton(bag: Bag, cost: Array | None = None) -> Array:
-    """P (n, K) of the convex problem by damped Newton steps on the semi-dual, checked by its value at every step."""
+    """P (n, K) of the convex problem: Newton's method on the semi-dual, in a trust region and then with full steps."""
     cost = bag.cost if cost is None else cost
-    n, k = cost.shape
-    exponents = -cost / bag.epsilon
-    target, soft = np.full(k, bag.rho / k), np.full(k, bag.epsilon / bag.gamma)
-    if bag.rho < 1:
-        exponents = np.hstack([exponents, np.zeros((n, 1))])
-        target, soft = np.append(target, 1 - bag.rho), np.append(soft, 0.0)
-
-    def value(h: Array) -> float:
-        linear = np.where(soft > 0, -np.expm1(-soft * h) / np.where(soft > 0, soft, 1), h)
-        return float((target * linear).sum() - logsumexp(exponents + h, axis=1).mean())
-
-    h = np.zeros(len(target))
-    for _ in range(500):
-        rows = np.exp(exponents + h - logsumexp(exponents + h, axis=1, keepdims=True))
-        wanted = target * np.exp(-soft * h)
-        gradient = wanted - rows.mean(axis=0)
-        if np.abs(gradient / target).max() < 1e-13:
+    dual = _Dual(bag, cost)
+    options = {"gtol": 1e-8, "maxiter": 2000}
+    h = minimize(
+        dual.value,
+        np.zeros(len(dual.target)),
+        jac=dual.gradient,
+        hess=dual.hessian,
+        method="trust-exact",
+        options=options,
+    ).x
+    for _ in range(5):
+        step = np.linalg.lstsq(dual.hessian(h), dual.gradient(h), rcond=1e-12)[0]
+        if np.abs(dual.gradient(h - step)).max() >= np.abs(dual.gradient(h)).max():
             break
-        hessian = np.diag(rows.mean(axis=0) + soft * wanted) - rows.T @ rows / n
-        step = np.linalg.lstsq(hessian, gradient, rcond=1e-14)[0]
-        size = 1.0
-        while size > 1e-6 and value(h + size * step) < value(h) + 1e-4 * size * gradient @ step - 1e-15:
-            size /= 2
-        h = h + size * step
-    return rows[:, :k] / n
+        h = h - step
+    return dual.rows(h)[:, : cost.shape[1]] / len(cost)
+
+
+def duality_gap(bag: Bag, *, plan: Array, potentials: Array) -> float:
+    """Objective of P (n, K) minus the dual value of the potentials g (K + 1,): 0 only at the optimum."""
+    n, k = plan.shape
+    dual = _Dual(bag, bag.cost)
+    h = potentials[: len(dual.target)] / bag.epsilon
+    constant = bag.epsilon * (np.log(1 / n) - 1)
+    return bag.objective(plan) - (constant - bag.epsilon * dual.value(h))
 
 
 def convex(bag: Bag) -> Array:
@@ -78,9 +111,7 @@ def convex(bag: Bag) -> Array:
     n, k = bag.cost.shape
     plan = cvxpy.Variable((n, k), nonneg=True)
     mass = cvxpy.sum(plan, axis=0)
-    value = cvxpy.sum(cvxpy.multiply(plan, bag.cost)) - bag.epsilon * (
-        cvxpy.sum(cvxpy.entr(plan)) + cvxpy.sum(plan)
-    )
+    value = cvxpy.sum(cvxpy.multiply(plan, bag.cost)) - bag.epsilon * (cvxpy.sum(cvxpy.entr(plan)) + cvxpy.sum(plan))
     value += bag.gamma * cvxpy.sum(cvxpy.kl_div(mass, np.full(k, bag.rho / k)))
     rows = cvxpy.sum(plan, axis=1)
     constraints = [rows == 1 / n]
@@ -100,11 +131,19 @@ def pot(bag: Bag) -> Array:
     if np.isinf(bag.gamma):
         if bag.rho < 1:
             columns, cost = np.append(columns, 1 - bag.rho), np.hstack([cost, np.zeros((n, 1))])
-        return ot.sinkhorn(
-            rows, columns, cost, bag.epsilon, method="sinkhorn_log", numItermax=100_000, stopThr=1e-14
-        )[:, :k]
+        return ot.sinkhorn(rows, columns, cost, bag.epsilon, method="sinkhorn_log", numItermax=100_000, stopThr=1e-14)[
+            :, :k
+        ]
     if bag.rho < 1:
         raise ValueError("POT has no solver that relaxes some columns and not others")
     return ot.unbalanced.sinkhorn_unbalanced(
-        rows, columns, cost, bag.epsilon, (np.inf, bag.gamma), reg_type="entropy", numItermax=100_000, stopThr=1e-14
+        rows,
+        columns,
+        cost,
+        bag.epsilon,
+        (np.inf, bag.gamma),
+        reg_type="kl",
+        c=np.ones((n, k)),
+        numItermax=100_000,
+        stopThr=1e-14,
     )

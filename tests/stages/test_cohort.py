@@ -178,14 +178,14 @@ def test_feature_widths_must_agree(study: Study) -> None:
 
 def test_a_new_slide_disturbs_no_old_batch(study: Study) -> None:
     before = study.run(slides_per_job=2)["slides"].set_index("slide_id")["batch"]
-    assert before.to_dict() == {"s1b": "b0001", "s7": "b0001", "s1a": "b0002"}
+    assert before.to_dict() == {"s1b": "b0001", "s7": "b0003", "s1a": "b0004"}
     study.slides = [("s7b", "p7"), *SLIDES[2:], ("s7c", "p7")]
     after = study.run(slides_per_job=2)
     assert after["slides"].set_index("slide_id")["batch"].to_dict() == {
-        "s7b": "b0003",
-        "s7": "b0001",
-        "s1a": "b0002",
-        "s7c": "b0003",
+        "s7b": "b0005",
+        "s7": "b0003",
+        "s1a": "b0004",
+        "s7c": "b0005",
     }
     assert after["batches"].set_index("slide_id")["batch"]["s1b"] == "b0001"
 
@@ -239,3 +239,10 @@ def test_stomach_cohort_from_the_command_line(
     assert set(nan["id"]) == {"TCGA-D7-A6EX-84853", "TCGA-RD-A8N5-87979", "TCGA-D7-A748-91815"}
     slides = tables.read_table(tmp_path / "slides.tsv", columns=tables.SLIDES)
     assert len(slides) + (out["kind"] == "slide").sum() == 407
+
+
+def test_every_slide_of_the_sheet_is_encoded_whoever_its_patient_is(study: Study) -> None:
+    study.run(slides_per_job=2)
+    table = tables.read_table(study.folder / "out" / "to_encode.tsv", columns=tables.SLIDES)
+    assert table["slide_id"].tolist() == [slide_id for slide_id, _ in SLIDES]
+    assert table["batch"].tolist() == ["b0001", "b0001", "b0002", "b0002", "b0003", "b0003", "b0004"]

@@ -9,7 +9,8 @@ import pandas as pd
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import sheets
 
-# results/cohort/: who is in (time_days float, event 0/1), which slides (batch: the job that works on it), who is out.
+# results/cohort/: who is in (time_days float, event 0/1), their slides (batch: the job that works on it), who is out.
+# to_encode.tsv has the columns of slides.tsv for every slide of the sheet without features, whoever its patient is.
 PATIENTS = {"patient_id": "string", "site": "string", "time_days": "float64", "event": "bool", "n_slides": "int64"}
 SLIDES = {
     "slide_id": "string",

@@ -169,6 +169,7 @@ def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: 
     iterations = torch.zeros_like(potentials[:, 0], dtype=torch.long)
     outer = torch.zeros_like(iterations)
     active = torch.ones_like(iterations, dtype=torch.bool)
+    reached = torch.full_like(potentials[:, 0], torch.inf)  # residual of a bag in its own last round
     for _ in range(limits.outer):
         linearised = exponents
         if tokens is not None and moments is not None:
@@ -185,7 +186,7 @@ def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: 
             break
         next_moments = _moments(plan, tokens=tokens, row_mass=row_mass, columns=columns)
         change = problem.curvature * (next_moments - moments).norm(dim=-1).amax(dim=-1).double()
-        residual = torch.maximum(residual, change)
+        residual = reached = torch.where(active, torch.maximum(residual, change), reached)
         active = active & (change > limits.tolerance)
         if not bool(active.any()):
             break

@@ -17,12 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> None:
-    """Join slides, clinical table and RNA by patient; write patients.tsv, slides.tsv, attrition.tsv and batches.tsv.
+    """Join slides, clinical table and RNA by patient; write patients.tsv, slides.tsv, attrition.tsv and two more.
 
     A candidate is a patient with a slide or with RNA; a candidate with a slide, RNA and a known outcome is in.
     Every candidate and every slide of the sheet stands either in patients.tsv / slides.tsv or in attrition.tsv.
     Patients are sorted by identifier, slides stay in the order of the sheet. Ready-made features are read and checked.
-    batches.tsv remembers which slides form one tiles or features job, so that a new slide disturbs no old job.
+    to_encode.tsv holds every slide of the sheet without features: tiles and features depend on no outcome, so that
+    another endpoint finds them done. batches.tsv remembers which slides form one of their jobs, so that a new slide
+    disturbs no old job.
 
     Raises
     ------
@@ -42,10 +44,13 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     if not kept:
         raise InputError(f"{inputs.slides}: expected at least one patient with a usable slide, found none.")
     patients = clinical.loc[kept].assign(n_slides=n_slides)
-    batches = _remember_batches(out / "batches.tsv", usable.loc[usable["features"] == "", "slide_id"], config)
+    to_encode = slides[slides["features"] == ""]
+    batches = _remember_batches(out / "batches.tsv", to_encode["slide_id"], config)
+    to_encode = to_encode.assign(batch=to_encode["slide_id"].map(batches))
     usable = usable.assign(batch=usable["slide_id"].map(batches).fillna(""))
     tables.write_table(out / "patients.tsv", patients.reset_index(), columns=tables.PATIENTS)
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
+    tables.write_table(out / "to_encode.tsv", to_encode, columns=tables.SLIDES)
     tables.write_table(out / "attrition.tsv", _attrition(why_out, slides, bad), columns=tables.ATTRITION)
     said = "cohort: %d patients with %d events, %d slides; left out: %d patients, %d slides"
     n_out = len(why_out) - len(kept), len(slides) - len(usable)

@@ -1,4 +1,4 @@
-checkpoint cohort:
+rule cohort:
     input:
         slides=input_file("slides"),
         clinical=input_file("clinical"),
@@ -9,6 +9,7 @@ checkpoint cohort:
         patients="results/cohort/patients.tsv",
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
+        to_encode="results/cohort/to_encode.tsv",
         batches=update("results/cohort/batches.tsv"),
     log:
         "logs/cohort/cohort.log",

@@ -6,7 +6,6 @@ import os
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
@@ -56,7 +55,7 @@ def attempts(first):
     return lambda wildcards, attempt: first * attempt
 
 
-# Ready-made features and slides of the sheet ---------------------------------------------------------------------
+# Slides of the sheet, and the batches in which they are worked on -------------------------------------------------
 
 
 @cache
@@ -71,49 +70,51 @@ def sheet_of_slides():
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
+def beside_sheet(path):
+    """A path of the sheet is relative to the sheet's folder."""
+    return str(Path(input_file("slides")).parent / expanded(path))
+
+
 def ready_made_features(wildcards):
-    """Feature files that the sheet of slides names: cohort reads them, so a changed file runs it again."""
-    folder = Path(input_file("slides")).parent
-    return [str(folder / expanded(row["features"])) for row in sheet_of_slides() if row.get("features")]
-
-
-def slides_to_encode():
-    return [row for row in sheet_of_slides() if not row.get("features")]
+    """Feature files that the sheet names: cohort reads them, so a changed file runs it again."""
+    return [beside_sheet(row["features"]) for row in sheet_of_slides() if row.get("features")]
 
 
 @cache
-def slides_table(path, changed):
-    """Slides of the cohort without ready-made features, by batch. Read once for each state of the file."""
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    made = table[table["features"] == ""]
-    return {batch: rows for batch, rows in made.groupby("batch", sort=False)}
-
-
 def batches():
-    path = checkpoints.cohort.get().output.slides
-    return slides_table(path, os.stat(path).st_mtime_ns)
+    """Rows of the slides to encode, by batch: a slide keeps the batch that cohort remembers, new ones fill new batches.
+
+    The same rule as `assign_batches` of the cohort stage, so that the plan holds before that stage has run.
+    """
+    memory = Path("results/cohort/batches.tsv")
+    known = {}
+    if memory.is_file():
+        with memory.open(encoding="utf-8", newline="") as file:
+            known = {row["slide_id"]: row["batch"] for row in csv.DictReader(file, delimiter="\t")}
+    last = max((int(batch[1:]) for batch in known.values()), default=0)
+    rows = [row for row in sheet_of_slides() if row.get("path") and not row.get("features")]
+    new = [row["slide_id"] for row in rows if row.get("slide_id") not in known]
+    size = config["cohort"]["slides_per_job"]
+    known |= {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
+    found = {}
+    for row in rows:
+        found.setdefault(known[row["slide_id"]], []).append(row)
+    return found
 
 
 def images_of_batch(wildcards):
     """Whole-slide images of one batch."""
-    return list(batches()[wildcards.batch]["path"])
+    return [beside_sheet(row["path"]) for row in batches()[wildcards.batch]]
 
 
 def rows_of_batch(wildcards):
-    """What the cohort says of the slides of one batch: a changed mpp runs the batch again."""
-    return batches()[wildcards.batch][["slide_id", "mpp"]].to_json(orient="values")
+    """What the sheet says of the slides of one batch: a changed mpp runs the batch again."""
+    return json.dumps([[row["slide_id"], row.get("mpp") or ""] for row in batches()[wildcards.batch]])
 
 
 def feature_manifests(wildcards):
     """Manifests of all batches; none where every slide brings its features."""
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
-
-
-def first_features(wildcards):
-    """One features job while the cohort is not known: without it, `--until features` would find nothing to do."""
-    if Path("results/cohort/slides.tsv").exists() or not slides_to_encode():
-        return []
-    return ["results/features/batches/b0001.tsv"]
 
 
 # Models ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 rule features:
     input:
-        slides=ancient("results/cohort/slides.tsv"),
+        slides=ancient("results/cohort/to_encode.tsv"),
         tiles="results/tiles/batches/{batch}.tsv",
         images=images_of_batch,
         weights=optional_file("features", "weights"),

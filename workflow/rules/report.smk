@@ -4,7 +4,6 @@ rule report:
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
         manifests=feature_manifests,
-        first=first_features,
         coverage="results/pathways_coverage.tsv",
         splits="results/splits.tsv",
         trained=runs("train"),

@@ -1,6 +1,6 @@
 rule tiles:
     input:
-        slides=ancient("results/cohort/slides.tsv"),
+        slides=ancient("results/cohort/to_encode.tsv"),
         images=images_of_batch,
     output:
         manifest="results/tiles/batches/{batch}.tsv",
