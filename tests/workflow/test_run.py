@@ -16,15 +16,18 @@ from tta_pipeline.io import artifacts
 
 
 def test_a_fresh_study_plans_jobs_from_the_root_snakefile(fresh: Callable[[], Workflow]) -> None:
-    planned = fresh().planned()
+    workflow = fresh()
+    planned = workflow.planned()
     assert planned["cohort"] == 1
+    assert planned["tiles"] == planned["features"] == 4
+    assert set(workflow.planned("--until", "features")) == {"cohort", "tiles", "features"}
     assert planned["train"] == planned["evaluate"] == 2
     assert planned["report"] == 1
 
 
 def test_the_line_runs_from_slides_to_report_and_is_then_done(finished: Workflow) -> None:
     results = finished.folder / "results"
-    slides = pd.read_csv(results / "cohort" / "slides.tsv", sep="\t", dtype=str)
+    slides = pd.read_csv(results / "cohort" / "to_encode.tsv", sep="\t", dtype=str)
     manifest = pd.concat(pd.read_csv(p, sep="\t") for p in sorted((results / "features" / "batches").glob("*.tsv")))
     assert set(manifest["slide_id"]) == set(slides["slide_id"])
     for file in manifest["file"].dropna():
@@ -32,7 +35,8 @@ def test_the_line_runs_from_slides_to_report_and_is_then_done(finished: Workflow
         assert len(features) == len(artifacts.read_tiles(results / "tiles" / Path(file).name).coords)
     tested = [artifacts.read_predictions(p).patient_id for p in sorted((results / "evaluate" / "tta").glob("*.h5"))]
     splits = pd.read_csv(results / "splits.tsv", sep="\t")
-    assert sorted(name for names in tested for name in names) == sorted(splits.loc[splits["role"] == "test", "patient_id"])
+    expected = sorted(splits.loc[splits["role"] == "test", "patient_id"])
+    assert sorted(name for names in tested for name in names) == expected
     assert "<html" in (results / "report" / "index.html").read_text(encoding="utf-8")
     assert not finished.planned()
 
@@ -42,6 +46,15 @@ def test_a_change_of_train_plans_no_slide(study: Workflow) -> None:
     planned = study.planned()
     assert planned["train"] == planned["evaluate"] == 2
     assert not {"cohort", "tiles", "features", "pathways", "splits"} & set(planned)
+
+
+def test_a_changed_resolution_in_the_sheet_plans_the_batch_of_its_slide(study: Workflow) -> None:
+    sheet = study.folder / "input" / "slides.tsv"
+    table = pd.read_csv(sheet, sep="\t", dtype=str)
+    table.loc[0, "mpp"] = "0.51"
+    table.to_csv(sheet, sep="\t", index=False)
+    planned = study.planned("--until", "features")
+    assert planned["tiles"] == planned["features"] == 1
 
 
 @pytest.mark.parametrize(
@@ -93,13 +106,15 @@ def test_forcing_features_computes_them_again(study: Workflow) -> None:
 def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> None:
     sheet = study.folder / "input" / "slides.tsv"
     table = pd.read_csv(sheet, sep="\t", dtype=str)
-    kept = pd.read_csv(study.folder / "results" / "cohort" / "slides.tsv", sep="\t", dtype=str)["slide_id"][0]
-    new = table[table["slide_id"] == kept].assign(slide_id="one-more", path="one more.svs")
-    shutil.copy(study.folder / "input" / table["path"][new.index[0]], study.folder / "input" / "one more.svs")
+    new = table.head(1).assign(slide_id="one-more", path="one more.svs")
+    shutil.copy(study.folder / "input" / table["path"][0], study.folder / "input" / "one more.svs")
     pd.concat([table, new]).to_csv(sheet, sep="\t", index=False)
-    study.succeed("--until", "cohort")
-    planned = study.planned()
-    assert planned["tiles"] == planned["features"] == 1
+    assert study.planned("--until", "features") == {"cohort": 1, "tiles": 1, "features": 1}
+    before = {file: file.stat().st_mtime_ns for file in (study.folder / "results" / "features").glob("*.h5")}
+    study.succeed("--until", "features")
+    assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in before.items())
+    assert (study.folder / "results" / "features" / "one-more.h5").is_file()
+    assert not {"tiles", "features"} & set(study.planned())
 
 
 def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:

@@ -10,17 +10,32 @@ rule report:
         evaluated=runs("evaluate"),
         truth=optional_file("report", "truth"),
     output:
-        index="results/report/index.html",
-    log:
-        "logs/report/report.log",
-    benchmark:
-        "benchmarks/report/report.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=attempts(4000),
-        runtime=attempts(60),
+        index=report("results/report/index.html", caption="../report/index.rst", category="Report"),
+        metrics=report("results/report/metrics.tsv", caption="../report/metrics.rst", category="Risk"),
+        pooled="results/report/pooled.tsv",
+        summary=report("results/report/summary.tsv", caption="../report/summary.rst", category="Risk"),
+        comparisons=report("results/report/comparisons.tsv", caption="../report/comparisons.rst", category="Risk"),
+        groups="results/report/groups.tsv",
+        events_table="results/report/events.tsv",
+        attrition_table="results/report/attrition.tsv",
+        c_index=report("results/report/c_index.png", caption="../report/c_index.rst", category="Risk"),
+        events=report("results/report/events.png", caption="../report/events.rst", category="Cohort"),
+        coverage_figure=report("results/report/coverage.png", caption="../report/coverage.rst", category="Cohort"),
+        attrition_figures=report(
+            expand("results/report/attrition_{what}.png", what=["patients", "slides"]),
+            caption="../report/attrition.rst",
+            category="Cohort",
+        ),
+        survival=report(
+            expand("results/report/survival_{model}.png", model=config["models"]),
+            caption="../report/survival.rst",
+            category="Survival",
+        ),
+        training=report(
+            expand("results/report/training_{model}.png", model=config["models"]),
+            caption="../report/training.rst",
+            category="Training",
+        ),
     params:
         config=section("report"),
     shell:
