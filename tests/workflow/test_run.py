@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.conftest import ROOT
 from tests.workflow.conftest import Workflow
 from tta_pipeline.io import artifacts
 
@@ -171,3 +172,16 @@ def test_lint_is_clean(finished: Workflow) -> None:
 def test_the_slurm_profile_plans(finished: Workflow) -> None:
     pytest.importorskip("snakemake_executor_plugin_slurm")
     finished.succeed("--workflow-profile", "workflow/profiles/slurm", "--dry-run")
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_jobs_run_the_package_of_their_checkout(study: Workflow, tmp_path: Path, snakefile: str) -> None:
+    checkout = tmp_path / "another checkout"
+    for name in ("Snakefile", "workflow", "tta_pipeline", "environment.yml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        checkout.mkdir(exist_ok=True)
+        copy(ROOT / name, checkout / name)
+    (checkout / "tta_pipeline" / "stages" / "splits.py").write_text("raise ImportError('the copy ran')")
+    arguments = ["--snakefile", str(checkout / snakefile), "--until", "splits", "--forcerun", "splits"]
+    done = study.run(*arguments)
+    assert "the copy ran" in done.stdout + done.stderr + (study.folder / "logs" / "splits" / "splits.log").read_text()

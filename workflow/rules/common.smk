@@ -16,7 +16,7 @@ except WorkflowError as error:
     raise WorkflowError(f"config: {key}: {error.__context__.message}. See config/README.md.") from None
 
 # The package is run from this checkout, so that a rule's conda environment needs no copy of it.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH='{Path(workflow.basedir).parent}'; ")
+shell.prefix(f"set -euo pipefail; export PYTHONPATH='{Path(str(workflow.current_basedir)).parents[1]}'; ")
 
 
 wildcard_constraints:
