@@ -81,7 +81,7 @@ class Tiles(Section):
     overlap_px: int = Field(0, ge=0, description="overlap of neighbouring tiles in pixels at `mpp`")
     min_tissue: Fraction = Field(0.5, description="fraction of a tile's area that must be tissue")
     mask_mpp: float = Field(
-        8.0, gt=0.5, le=64, description="micrometres per pixel of the tissue mask; the slide's own where that is coarser"
+        8.0, gt=0.5, le=64, description="µm per pixel of the tissue mask; the slide's own where that is coarser"
     )
     min_object_um2: float = Field(20_000.0, ge=0, description="tissue pieces below this area are dropped, in µm²")
     max_hole_um2: float = Field(20_000.0, ge=0, description="holes below this area are filled, in µm²")
@@ -286,4 +286,3 @@ def describe(error: ValidationError, *, where: str) -> str:
         for problem in error.errors()
     ]
     return "\n".join([*lines, "See config/README.md for every key, its unit and its limits."])
-
