@@ -36,6 +36,16 @@ rule report:
             caption="../report/training.rst",
             category="Training",
         ),
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "benchmarks/report/report.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(60),
     params:
         config=section("report"),
     shell:
