@@ -97,6 +97,7 @@ def test_one_stage_runs_again_alone(study: Workflow) -> None:
     assert planned == {"features": batches}
 
 
+@pytest.mark.slow
 def test_forcing_features_computes_them_again(study: Workflow) -> None:
     files = sorted((study.folder / "results" / "features").glob("*.h5"))
     before = {file: file.stat().st_mtime_ns for file in files}
@@ -118,6 +119,7 @@ def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> Non
     assert not {"tiles", "features"} & set(study.planned())
 
 
+@pytest.mark.slow
 def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:
     (study.folder / "input" / "slides.tsv").touch()
     study.succeed("--until", "cohort")
@@ -155,6 +157,7 @@ def test_an_unknown_key_stops_before_any_job(study: Workflow) -> None:
     assert "config: train: Additional properties are not allowed ('epoch' was unexpected)" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Workflow]) -> None:
     workflow = fresh()
     sheet = pd.read_csv(workflow.folder / "input" / "slides.tsv", sep="\t", dtype=str)
@@ -165,6 +168,7 @@ def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Wor
     assert sheet["slide_id"][0] in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_lint_is_clean(finished: Workflow) -> None:
     finished.succeed("--lint")
 
