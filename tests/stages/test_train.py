@@ -183,6 +183,7 @@ def drop_slides(study: Study, patient_id: str) -> None:
 def test_features_from_a_manifest_and_its_excluded_slides(study: Study) -> None:
     sheet = tables.read_table(study.folder / "slides.tsv", columns=tables.SLIDES)
     manifest = pd.DataFrame({"slide_id": sheet["slide_id"], "file": sheet["features"], "n": 1, "excluded": ""})
+    manifest["fingerprint"] = ""
     manifest.loc[manifest["slide_id"] == "P00-0", ["file", "excluded"]] = ["", "no tissue"]
     tables.write_table(study.folder / "manifest.tsv", manifest, columns=tables.MANIFEST)
     tables.write_table(study.folder / "slides.tsv", sheet.assign(features=""), columns=tables.SLIDES)

@@ -84,6 +84,19 @@ def test_a_changed_section_plans_its_stage_and_what_follows(
     assert set(study.planned()) - {"all", "default"} == follows
 
 
+def test_new_features_are_seen_by_a_later_run(study: Workflow) -> None:
+    study.configure(tiles={"min_tissue": 0.3}, features={"precision": "bf16"})
+    study.succeed("--until", "features")
+    planned = study.planned()
+    assert planned["train"] == planned["evaluate"] == 2
+    assert not {"tiles", "features"} & set(planned)
+
+
+def test_another_limit_of_bad_slides_computes_no_slide_again(study: Workflow) -> None:
+    study.configure(bad_slides={"limit": 2})
+    assert not {"tiles", "features"} & set(study.planned())
+
+
 def test_another_seed_trains_only_that_seed(study: Workflow) -> None:
     study.configure(train={"seeds": [0, 1]})
     planned = study.planned()

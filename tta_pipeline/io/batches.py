@@ -185,6 +185,9 @@ def _write_manifest(
             "file": [str(done[task.slide_id].file) if task.slide_id in done else "" for task in tasks],
             "n": [done[task.slide_id].n if task.slide_id in done else 0 for task in tasks],
             "excluded": [task.excluded or bad.get(task.slide_id, "") for task in tasks],
+            "fingerprint": [
+                hdf5.fingerprint(done[task.slide_id].file) if task.slide_id in done else "" for task in tasks
+            ],
         }
     )
     tables.write_table(manifest, rows, columns=tables.MANIFEST)

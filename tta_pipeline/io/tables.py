@@ -25,7 +25,8 @@ BATCHES = {"slide_id": "string", "batch": "string"}
 ATTRITION = {"kind": "string", "id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
 # results/tiles/batches/ and results/features/batches/: what became of each slide of a job.
 # `file` is empty and `excluded` holds the reason where a bad slide was left out; `n` counts tiles.
-MANIFEST = {"slide_id": "string", "file": "string", "n": "int64", "excluded": "string"}
+# `fingerprint` is the file's, so that new content of equal length is seen by whatever depends on the manifest.
+MANIFEST = {"slide_id": "string", "file": "string", "n": "int64", "excluded": "string", "fingerprint": "string"}
 # results/pathways_coverage.tsv: genes of each set, how many the expression matrix has, whether the set is kept.
 COVERAGE = {"name": "string", "genes": "int64", "available": "int64", "kept": "bool"}
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}

@@ -171,7 +171,8 @@ def _fit(network: RiskModel, data: _Data, *, seed: int, config: Train) -> tuple[
                 optimiser.step()
             record.add(members, output, losses, rate=rate)
             bar.update()
-        network.end_epoch()
+        if epoch + 1 < config.epochs:  # a head chosen after the last step would never have been trained by the Cox loss
+            network.end_epoch()
         rows.append(record.row() | _training_c(record, data.train) | _validate(network, data, config=config))
         if config.checkpoint == "validation" and (best is None or rows[-1]["validation_cox"] < best[0]):
             weights = {key: value.detach().clone() for key, value in network.state_dict().items()}

@@ -1,8 +1,10 @@
 """What the rules share: the validated config, the inputs of a study, and the functions that name a job's files."""
 
 import csv
+import gzip
 import json
 import os
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +37,11 @@ def section(name, without=()):
     )
 
 
+def quoted_policy():
+    """`bad_slides` for a shell command. It is no parameter of tiles and features: another limit computes no slide again."""
+    return shlex.quote(section("bad_slides")).replace("{", "{{").replace("}", "}}")
+
+
 def input_file(name):
     """An input of the study, with `$NAME` and `~` expanded."""
     return expanded(config["inputs"][name])
@@ -58,21 +65,30 @@ def attempts(first):
 # Slides of the sheet, and the batches in which they are worked on -------------------------------------------------
 
 
+# Cells without a value, as the package reads them.
+MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "unknown", "not reported", "not available"}
+MISSING |= {f"[{word}]" for word in ("not available", "not applicable", "not evaluated", "discrepancy", "unknown")}
+
+
 @cache
 def sheet_of_slides():
     """Rows of the user's sheet; none where it cannot be read, which the cohort stage then says."""
     sheet = Path(input_file("slides"))
     if not sheet.is_file():
         return []
-    with sheet.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        delimiter = "\t" if "\t" in file.readline() else ","
-        file.seek(0)
-        return list(csv.DictReader(file, delimiter=delimiter))
+    content = sheet.read_bytes()
+    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    reader = csv.reader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
+    names = [name.strip() for name in next(reader, [])]
+    return [
+        dict(zip(names, ("" if cell.strip().lower() in MISSING else cell.strip() for cell in row))) for row in reader
+    ]
 
 
 def beside_sheet(path):
     """A path of the sheet is relative to the sheet's folder."""
-    return str(Path(input_file("slides")).parent / expanded(path))
+    return str(Path(input_file("slides")).parent / Path(path).expanduser())
 
 
 def ready_made_features(wildcards):

@@ -18,7 +18,6 @@ rule features:
         runtime=attempts(480),
     params:
         config=section("features"),
-        bad_slides=section("bad_slides"),
     shell:
         "python -m tta_pipeline features --slides {input.slides} --batch {wildcards.batch} --tiles {input.tiles} --out results/features"
-        " --manifest {output.manifest} --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"
+        " --manifest {output.manifest} --config {params.config:q} --bad-slides " + quoted_policy() + " 2> {log}"

@@ -16,8 +16,7 @@ rule tiles:
         runtime=attempts(120),
     params:
         config=section("tiles"),
-        bad_slides=section("bad_slides"),
         rows=rows_of_batch,
     shell:
         "python -m tta_pipeline tiles --slides {input.slides} --batch {wildcards.batch} --out results/tiles --manifest {output.manifest}"
-        " --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"
+        " --config {params.config:q} --bad-slides " + quoted_policy() + " 2> {log}"
