@@ -38,7 +38,7 @@ def solve(
     similarity = tokens @ tokens.mT  # (batch, tokens, tokens)
     plan = torch.full_like(cost, rho / k / n)
     previous, rounds = torch.full((size,), torch.inf, dtype=torch.float64), 0
-    for outer in range(1, max_outer + 1):
+    for outer in range(1, max_outer + 1):  # noqa: B007 (returned)
         linearised = cost - 2 * similarity_weight * (similarity @ plan)
         full, used = _sinkhorn(linearised, rho=rho, epsilon=epsilon, gamma=gamma, limits=(tolerance, max_rounds))
         plan, rounds = full[..., :k], rounds + used
@@ -65,7 +65,7 @@ def _sinkhorn(
     power = torch.full_like(mass, gamma / (gamma + epsilon))
     power[k:] = 1
     column = torch.ones(size, len(mass), 1, dtype=cost.dtype)
-    for rounds in range(1, limits[1] + 1):
+    for rounds in range(1, limits[1] + 1):  # noqa: B007 (returned)
         row = (1 / n) / (kernel @ column)
         updated = (mass / (kernel.mT @ row)) ** power
         change = (updated / column).log().abs().max()

@@ -96,7 +96,7 @@ def test_plan_equals_pot(rho: float, gamma: float) -> None:
     scale=st.floats(0.0, 10.0),
     seed=st.integers(0, 2**20),
 )
-def test_single_precision_plan_equals_newton_in_double(
+def test_single_precision_plan_equals_newton_in_double(  # noqa: PLR0917
     n: int, k: int, rho: float, epsilon: float, gamma: float, scale: float, seed: int
 ) -> None:
     cost = draw(seed=seed, n=n, k=k, scale=scale)[0].float()
@@ -116,7 +116,7 @@ def test_single_precision_plan_equals_newton_in_double(
     scale=st.floats(0.0, 6.0),
     seed=st.integers(0, 2**20),
 )
-def test_plan_with_similarity_solves_its_own_linearised_problem(
+def test_plan_with_similarity_solves_its_own_linearised_problem(  # noqa: PLR0917
     n: int, k: int, rho: float, weight: float, scale: float, seed: int
 ) -> None:
     cost, tokens = draw(seed=seed, n=n, k=k, scale=scale)

@@ -1,4 +1,4 @@
-"""The joint transport problem of one bag in float64 NumPy: its objective, its optimality conditions and other solvers."""
+"""The joint transport problem of one bag in float64 NumPy: objective, optimality conditions and other solvers."""
 
 from dataclasses import dataclass
 
@@ -99,7 +99,7 @@ def newton(bag: Bag, cost: Array | None = None) -> Array:
 
 def duality_gap(bag: Bag, *, plan: Array, potentials: Array) -> float:
     """Objective of P (n, K) minus the dual value of the potentials g (K + 1,): 0 only at the optimum."""
-    n, k = plan.shape
+    n, _k = plan.shape
     dual = _Dual(bag, bag.cost)
     h = potentials[: len(dual.target)] / bag.epsilon
     constant = bag.epsilon * (np.log(1 / n) - 1)

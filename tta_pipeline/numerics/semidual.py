@@ -41,7 +41,7 @@ class Columns:
     kappa: float
 
     def softness(self) -> Tensor:
-        """kappa_j, (columns,)."""  # noqa: D403
+        """kappa_j, (columns,)."""
         softness = torch.zeros_like(self.mass)
         softness[: self.relaxed] = self.kappa
         return softness
@@ -187,5 +187,5 @@ def _newton(coupling: Tensor, *, mass: Tensor, excess: Tensor, softness: Tensor)
     hessian = (torch.diag_embed(diagonal) - weights) * scale[:, :, None] * scale[:, None, :]
     hessian = hessian + 1e-10 * torch.eye(mass.shape[-1], dtype=mass.dtype, device=mass.device)
     mean = (mass * excess).sum(dim=-1, keepdim=True) / mass.sum(dim=-1, keepdim=True)
-    step, _ = torch.linalg.solve_ex(hessian, mass * (excess - mean) * scale)
+    step: Tensor = torch.linalg.solve_ex(hessian, mass * (excess - mean) * scale)[0]
     return step * scale

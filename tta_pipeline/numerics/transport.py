@@ -232,8 +232,8 @@ def _check_convergence(part: Transport, *, first: int, limits: _Limits) -> None:
         worst = int(failed.nonzero()[0, 0])
         raise ConvergenceError(
             f"optimal transport, position {first + worst} in the batch: expected a residual of at most "
-            f"{limits.tolerance:g}, found {float(part.residual[worst]):.3g} after {int(part.outer[worst])} rounds of the "
-            f"similarity term and {int(part.iterations[worst])} rounds in total. Raise epsilon, max_rounds (now "
+            f"{limits.tolerance:g}, found {float(part.residual[worst]):.3g} after {int(part.outer[worst])} rounds of "
+            f"the similarity term and {int(part.iterations[worst])} rounds in total. Raise epsilon, max_rounds (now "
             f"{limits.rounds}), max_outer (now {limits.outer}) or the tolerance."
         )
 
@@ -264,8 +264,8 @@ def _check_shapes(
     if needs_tokens and (tokens is None or tokens.ndim != 3 or tokens.shape[:2] != cost.shape[:2]):
         found = "None" if tokens is None else tuple(tokens.shape)
         raise InputError(
-            f"optimal transport: expected tokens of shape {(*cost.shape[:2], 'features')} for a similarity_weight above "
-            f"0, found {found}."
+            f"optimal transport: expected tokens of shape {(*cost.shape[:2], 'features')} for a similarity_weight "
+            f"above 0, found {found}."
         )
     expected = (cost.shape[0], cost.shape[2] + 1)
     if start is not None and (start.shape != expected or not bool(start.isfinite().all())):

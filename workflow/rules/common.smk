@@ -17,9 +17,6 @@ except WorkflowError as error:
     key = error.__context__.json_path.removeprefix("$.")
     raise WorkflowError(f"config: {key}: {error.__context__.message}. See config/README.md.") from None
 
-# The package is run from this checkout, so that a rule's conda environment needs no copy of it.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH='{Path(str(workflow.current_basedir)).parents[1]}'; ")
-
 
 wildcard_constraints:
     batch=r"b\d+",
@@ -37,9 +34,11 @@ def section(name, without=()):
     )
 
 
-def quoted_policy():
-    """`bad_slides` for a shell command. It is no parameter of tiles and features: another limit computes no slide again."""
-    return shlex.quote(section("bad_slides")).replace("{", "{{").replace("}", "}}")
+# The package is run from this checkout, so that a rule's conda environment needs no copy of it. The policy for bad slides
+# is no parameter of tiles and features: another limit must not compute finished slides again.
+policy = shlex.quote(section("bad_slides")).replace("{", "{{").replace("}", "}}")
+checkout = Path(str(workflow.current_basedir)).parents[1]
+shell.prefix(f"set -euo pipefail; export PYTHONPATH='{checkout}' TTA_BAD_SLIDES={policy}; ")
 
 
 def input_file(name):

@@ -20,4 +20,4 @@ rule features:
         config=section("features"),
     shell:
         "python -m tta_pipeline features --slides {input.slides} --batch {wildcards.batch} --tiles {input.tiles} --out results/features"
-        " --manifest {output.manifest} --config {params.config:q} --bad-slides " + quoted_policy() + " 2> {log}"
+        ' --manifest {output.manifest} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'

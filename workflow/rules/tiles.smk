@@ -19,4 +19,4 @@ rule tiles:
         rows=rows_of_batch,
     shell:
         "python -m tta_pipeline tiles --slides {input.slides} --batch {wildcards.batch} --out results/tiles --manifest {output.manifest}"
-        " --config {params.config:q} --bad-slides " + quoted_policy() + " 2> {log}"
+        ' --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
