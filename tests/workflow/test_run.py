@@ -49,6 +49,7 @@ def test_a_change_of_train_plans_no_slide(study: Workflow) -> None:
     assert not {"cohort", "tiles", "features", "pathways", "splits"} & set(planned)
 
 
+@pytest.mark.slow
 def test_a_changed_resolution_in_the_sheet_plans_the_batch_of_its_slide(study: Workflow) -> None:
     sheet = study.folder / "input" / "slides.tsv"
     table = pd.read_csv(sheet, sep="\t", dtype=str)
@@ -84,6 +85,7 @@ def test_a_changed_section_plans_its_stage_and_what_follows(
     assert set(study.planned()) - {"all", "default"} == follows
 
 
+@pytest.mark.slow
 def test_new_features_are_seen_by_a_later_run(study: Workflow) -> None:
     study.configure(tiles={"min_tissue": 0.3}, features={"precision": "bf16"})
     study.succeed("--until", "features")
@@ -92,6 +94,7 @@ def test_new_features_are_seen_by_a_later_run(study: Workflow) -> None:
     assert not {"tiles", "features"} & set(planned)
 
 
+@pytest.mark.slow
 def test_another_limit_of_bad_slides_computes_no_slide_again(study: Workflow) -> None:
     study.configure(bad_slides={"limit": 2})
     assert not {"tiles", "features"} & set(study.planned())
@@ -191,6 +194,7 @@ def test_the_slurm_profile_plans(finished: Workflow) -> None:
     finished.succeed("--workflow-profile", "workflow/profiles/slurm", "--dry-run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
 def test_jobs_run_the_package_of_their_checkout(study: Workflow, tmp_path: Path, snakefile: str) -> None:
     checkout = tmp_path / "another checkout"
