@@ -13,7 +13,7 @@ DEMO_DATA := demo/input
 demo: $(VENV)/.demo
 	$(BIN)/python -m tests.synthetic --out $(DEMO_DATA)
 	$(BIN)/python -m tests.demo_encoder --out $(DEMO_DATA)/tf_efficientnet_lite0.safetensors
-	PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --directory demo
+	PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --directory demo --set-threads train=1 evaluate=1
 	@echo "Open demo/results/report/index.html"
 
 test: $(VENV)/.dev

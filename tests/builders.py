@@ -54,7 +54,7 @@ def write_study(folder: Path, *, n_train: int = 16, n_validation: int = 4, n_tes
             features = generator.standard_normal((int(generator.integers(3, 10)), WIDTH))
             features[:, 0] += value
             path = write_features_file(folder / "features" / f"{patient_id}-{slide}.h5", features.astype(np.float16))
-            slides.append([f"{patient_id}-{slide}", patient_id, "", np.nan, str(path), "0"])
+            slides.append([f"{patient_id}-{slide}", patient_id, "", np.nan, str(path)])
     tables.write_table(folder / "slides.tsv", pd.DataFrame(slides, columns=list(tables.SLIDES)), columns=tables.SLIDES)
     write_patients(folder / "patients.tsv", ids=ids, risk=risk, generator=generator)
     expression = generator.standard_normal((len(ids), GENES)).astype(np.float32)

@@ -73,7 +73,8 @@ def _arguments_of(function: Any, *, stage: str, arguments: list[str]) -> dict[st
             for key, field in hints[name].model_fields.items():
                 parser.add_argument(f"{flag}.{key}", dest=f"{name}.{key}", metavar="VALUE", help=_help(field))
         else:
-            nargs = "*" if get_origin(hints[name]) is list else None
+            takes_several = any(get_origin(hint) is list for hint in (hints[name], *get_args(hints[name])))
+            nargs = "*" if takes_several else None
             parser.add_argument(flag, required=required, nargs=nargs, default=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
     return {

@@ -2,12 +2,11 @@
 
 import json
 
-import pandas as pd
 import pytest
 
 from tta_pipeline.errors import InputError, SlideError
 from tta_pipeline.io import tables
-from tta_pipeline.io.batches import Finished, Task, read_batch, run_batch
+from tta_pipeline.io.batches import Finished, Task, read_tasks, run_batch
 
 NAMES = ("s1", "s2", "s3", "s4")
 
@@ -182,23 +181,17 @@ def test_other_errors_are_not_the_slides_fault(tasks, tmp_path, manifest):
         run(tasks, work, manifest, policy="exclude")
 
 
-def test_reads_the_rows_of_its_batch_that_bring_no_features(tmp_path):
-    sheet = pd.DataFrame(
-        {
-            "slide_id": ["a", "b", "c", "007"],
-            "patient_id": "p",
-            "path": ["a.svs", "b.svs", "", "7.svs"],
-            "mpp": [0.25, None, None, None],
-            "features": ["", "", "c.h5", ""],
-            "batch": ["b0", "b1", "b1", "b1"],
-        }
-    )
-    tables.write_table(tmp_path / "slides.tsv", sheet, columns=tables.SLIDES)
-    first, second = (read_batch(tmp_path / "slides.tsv", batch=batch) for batch in ("b0", "b1"))
-    assert [(task.slide_id, task.mpp) for task in first] == [("a", 0.25)]
-    assert [(task.slide_id, str(task.path), task.mpp) for task in second] == [
+def test_reads_the_slides_that_bring_no_features(tmp_path):
+    for name in ("a.svs", "b.svs", "c.h5", "7.svs"):
+        (tmp_path / name).touch()
+    sheet = tmp_path / "slides.csv"
+    sheet.write_text("slide_id,patient_id,path,mpp,features\na,p,a.svs,0.25,\nb,p,b.svs,,\nc,p,,,c.h5\n007,p,7.svs,,\n")
+    everything = read_tasks(sheet)
+    assert [(task.slide_id, task.path.name, task.mpp) for task in everything] == [
+        ("a", "a.svs", 0.25),
         ("b", "b.svs", None),
         ("007", "7.svs", None),
     ]
-    with pytest.raises(InputError, match="expected slides of batch 'b9', found none"):
-        read_batch(tmp_path / "slides.tsv", batch="b9")
+    assert [task.slide_id for task in read_tasks(sheet, slide_ids=["007", "b"])] == ["b", "007"]
+    with pytest.raises(InputError, match="expected slides without ready-made features: c, found none"):
+        read_tasks(sheet, slide_ids=["a", "c"])

@@ -1,5 +1,8 @@
 """The features stage with timm's tiny test model and seeded weights."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +44,6 @@ def slide(tmp_path, pixels):
 def run(folder, weights, *, policy="fail", **config):
     features.run(
         slides=folder / "slides.tsv",
-        batch="b0",
         tiles=folder / "tiles" / "batches" / "b0.tsv",
         out=folder / "features",
         manifest=folder / "features" / "batches" / "b0.tsv",
@@ -85,10 +87,11 @@ def test_the_file_says_what_it_was_made_with(tmp_path, slide, weights):
 
 
 def test_a_slide_without_tiles_is_passed_on_with_its_reason(tmp_path, slide, weights):
-    tiles_stage.run(tmp_path, [tmp_path / "missing.svs", slide], policy="exclude")
+    (tmp_path / "text.svs").write_text("not a slide")
+    tiles_stage.run(tmp_path, [tmp_path / "text.svs", slide], policy="exclude")
     manifest = run(tmp_path, weights, policy="exclude")
-    assert manifest.loc["missing", "excluded"].startswith("missing: expected a slide at")
-    assert manifest.loc["missing", "file"] == ""
+    assert manifest.loc["text", "excluded"].startswith("text: expected a slide that")
+    assert manifest.loc["text", "file"] == ""
     assert manifest.loc["s1", "excluded"] == ""
 
 
@@ -127,7 +130,7 @@ def test_tiles_of_another_slide(tmp_path, slide, pixels, weights):
 
 def test_a_manifest_of_another_batch(tmp_path, slide, weights):
     tiles_stage.run(tmp_path, [slide])
-    tiles_stage.sheet_of(tmp_path, [slide, tmp_path / "new.svs"])
+    tiles_stage.sheet_of(tmp_path, [slide, Path(shutil.copy(slide, tmp_path / "new.svs"))])
     with pytest.raises(ArtifactError, match=r"expected tiles of 2 slides, found none of new. Run tiles again"):
         run(tmp_path, weights)
 

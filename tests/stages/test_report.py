@@ -45,7 +45,7 @@ def write_study(folder: Path, *, models=("tta", "genes"), seeds=1, no_events_in_
         "patients": table(
             "patients", tables.PATIENTS, [(names[p], "XX", time_days[p], event[p], 1) for p in range(PATIENTS)]
         ),
-        "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5", "") for name in names]),
+        "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5") for name in names]),
         "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),
         "manifests": [],
         "coverage": table("coverage", tables.COVERAGE, [("HYPOXIA", 20, 18, True), ("small", 9, 1, False)]),

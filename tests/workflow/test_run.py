@@ -21,14 +21,14 @@ def test_a_fresh_study_plans_jobs_from_the_root_snakefile(fresh: Callable[[], Wo
     planned = workflow.planned()
     assert planned["cohort"] == 1
     assert planned["tiles"] == planned["features"] == 4
-    assert set(workflow.planned("--until", "features")) == {"cohort", "tiles", "features"}
+    assert set(workflow.planned("--until", "features")) == {"tiles", "features"}
     assert planned["train"] == planned["evaluate"] == 2
     assert planned["report"] == 1
 
 
 def test_the_line_runs_from_slides_to_report_and_is_then_done(finished: Workflow) -> None:
     results = finished.folder / "results"
-    slides = pd.read_csv(results / "cohort" / "to_encode.tsv", sep="\t", dtype=str)
+    slides = pd.read_csv(results / "cohort" / "batches.tsv", sep="\t", dtype=str)
     manifest = pd.concat(pd.read_csv(p, sep="\t") for p in sorted((results / "features" / "batches").glob("*.tsv")))
     assert set(manifest["slide_id"]) == set(slides["slide_id"])
     for file in manifest["file"].dropna():
@@ -49,14 +49,15 @@ def test_a_change_of_train_plans_no_slide(study: Workflow) -> None:
     assert not {"cohort", "tiles", "features", "pathways", "splits"} & set(planned)
 
 
-@pytest.mark.slow
 def test_a_changed_resolution_in_the_sheet_plans_the_batch_of_its_slide(study: Workflow) -> None:
     sheet = study.folder / "input" / "slides.tsv"
     table = pd.read_csv(sheet, sep="\t", dtype=str)
     table.loc[0, "mpp"] = "0.51"
     table.to_csv(sheet, sep="\t", index=False)
-    planned = study.planned("--until", "features")
-    assert planned["tiles"] == planned["features"] == 1
+    planned = study.planned()
+    assert planned["cohort"] == planned["tiles"] == planned["features"] == 1
+    study.configure(tiles={"min_tissue": 0.4})
+    assert study.planned()["tiles"] == 4
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> Non
     new = table.head(1).assign(slide_id="one-more", path="one more.svs")
     shutil.copy(study.folder / "input" / table["path"][0], study.folder / "input" / "one more.svs")
     pd.concat([table, new]).to_csv(sheet, sep="\t", index=False)
-    assert study.planned("--until", "features") == {"cohort": 1, "tiles": 1, "features": 1}
+    assert study.planned("--until", "features") == {"tiles": 1, "features": 1}
     before = {file: file.stat().st_mtime_ns for file in (study.folder / "results" / "features").glob("*.h5")}
     study.succeed("--until", "features")
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in before.items())
@@ -138,7 +139,6 @@ def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> Non
 @pytest.mark.slow
 def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:
     (study.folder / "input" / "slides.tsv").touch()
-    study.succeed("--until", "cohort")
     assert not {"tiles", "features", "train"} & set(study.planned())
 
 

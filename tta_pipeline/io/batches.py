@@ -20,7 +20,8 @@ import pandas as pd
 
 from tta_pipeline import __version__
 from tta_pipeline.errors import InputError, SlideError
-from tta_pipeline.io import hdf5, tables
+from tta_pipeline.io import hdf5, sheets, tables
+from tta_pipeline.io.cohort import read_slides
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +49,30 @@ class Finished:
     n: int
 
 
-def read_batch(slides: Path, *, batch: str) -> list[Task]:
-    """Slides of one batch that bring no ready-made features, in the order of the table.
+def read_tasks(slides: Path, *, slide_ids: Sequence[str] = ()) -> list[Task]:
+    """Slides of the sheet that bring no ready-made features, in the order of the sheet.
+
+    Parameters
+    ----------
+    slides
+        The sheet of slides; see `io.cohort.read_slides`.
+    slide_ids
+        Only these; all where none is named.
 
     Raises
     ------
     InputError
-        The batch has no slides.
+        The sheet does not fit, or has no such slide with an image to work on.
     """
-    table = tables.read_table(slides, columns=tables.SLIDES)
-    rows = table[(table["batch"] == batch) & (table["features"] == "")]
-    if rows.empty:
+    table = read_slides(slides)
+    rows = table[table["features"] == ""]
+    absent = [name for name in slide_ids if name not in set(rows["slide_id"])]
+    if absent or rows.empty:
         raise InputError(
-            f"{slides}: expected slides of batch {batch!r}, found none. Check --batch, or run cohort again."
+            f"{slides}: expected slides without ready-made features{': ' + sheets.listed(absent) if absent else ''}, "
+            "found none. Check --slide-ids."
         )
+    rows = rows[rows["slide_id"].isin(slide_ids)] if slide_ids else rows
     return [
         Task(slide_id=str(slide_id), path=Path(path), mpp=None if pd.isna(mpp) else float(mpp))
         for slide_id, path, mpp in zip(rows["slide_id"], rows["path"], rows["mpp"], strict=True)

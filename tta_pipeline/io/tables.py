@@ -9,8 +9,8 @@ import pandas as pd
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import sheets
 
-# results/cohort/: who is in (time_days float, event 0/1), their slides (batch: the job that works on it), who is out.
-# to_encode.tsv has the columns of slides.tsv for every slide of the sheet without features, whoever its patient is.
+# results/cohort/: who is in (time_days float, event 0/1), their slides, who is out and why;
+# batches.tsv: which job works on a slide, for every slide of the sheet without features, whoever its patient is.
 PATIENTS = {"patient_id": "string", "site": "string", "time_days": "float64", "event": "bool", "n_slides": "int64"}
 SLIDES = {
     "slide_id": "string",
@@ -18,7 +18,6 @@ SLIDES = {
     "path": "string",
     "mpp": "float64",
     "features": "string",
-    "batch": "string",
 }
 BATCHES = {"slide_id": "string", "batch": "string"}
 # kind: patient or slide; stage: the one that left it out.

@@ -17,14 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> None:
-    """Join slides, clinical table and RNA by patient; write patients.tsv, slides.tsv, attrition.tsv and two more.
+    """Join slides, clinical table and RNA by patient; write patients.tsv, slides.tsv, attrition.tsv and batches.tsv.
 
     A candidate is a patient with a slide or with RNA; a candidate with a slide, RNA and a known outcome is in.
     Every candidate and every slide of the sheet stands either in patients.tsv / slides.tsv or in attrition.tsv.
     Patients are sorted by identifier, slides stay in the order of the sheet. Ready-made features are read and checked.
-    to_encode.tsv holds every slide of the sheet without features: tiles and features depend on no outcome, so that
-    another endpoint finds them done. batches.tsv remembers which slides form one of their jobs, so that a new slide
-    disturbs no old job.
+    batches.tsv remembers which slides form one job of tiles and features, so that a new slide disturbs no old job; it
+    holds every slide without features, whoever its patient is, for these stages depend on no outcome.
 
     Raises
     ------
@@ -44,13 +43,9 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     if not kept:
         raise InputError(f"{inputs.slides}: expected at least one patient with a usable slide, found none.")
     patients = clinical.loc[kept].assign(n_slides=n_slides)
-    to_encode = slides[slides["features"] == ""]
-    batches = _remember_batches(out / "batches.tsv", to_encode["slide_id"], config)
-    to_encode = to_encode.assign(batch=to_encode["slide_id"].map(batches))
-    usable = usable.assign(batch=usable["slide_id"].map(batches).fillna(""))
+    _remember_batches(out / "batches.tsv", slides.loc[slides["features"] == "", "slide_id"], config)
     tables.write_table(out / "patients.tsv", patients.reset_index(), columns=tables.PATIENTS)
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
-    tables.write_table(out / "to_encode.tsv", to_encode, columns=tables.SLIDES)
     tables.write_table(out / "attrition.tsv", _attrition(why_out, slides, bad), columns=tables.ATTRITION)
     said = "cohort: %d patients with %d events, %d slides; left out: %d patients, %d slides"
     n_out = len(why_out) - len(kept), len(slides) - len(usable)
@@ -154,7 +149,7 @@ def _judge_slides(slides: pd.DataFrame, bad_slides: BadSlides) -> dict[str, str]
     return bad
 
 
-def _remember_batches(path: Path, slide_ids: pd.Series, config: Cohort) -> dict[str, str]:
+def _remember_batches(path: Path, slide_ids: pd.Series, config: Cohort) -> None:
     known: dict[str, str] = {}
     if path.is_file():
         memory = tables.read_table(path, columns=tables.BATCHES)
@@ -167,7 +162,6 @@ def _remember_batches(path: Path, slide_ids: pd.Series, config: Cohort) -> dict[
     batches = assign_batches(list(slide_ids), known=known, per_job=config.slides_per_job)
     memory = pd.DataFrame({"slide_id": list(batches), "batch": list(batches.values())})
     tables.write_table(path, memory, columns=tables.BATCHES)
-    return {slide: batches[slide] for slide in slide_ids}
 
 
 def _attrition(why_out: Mapping[str, str], slides: pd.DataFrame, bad: Mapping[str, str]) -> pd.DataFrame:

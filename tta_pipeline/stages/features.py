@@ -25,7 +25,14 @@ _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def run(
-    *, slides: Path, batch: str, tiles: Path, out: Path, manifest: Path, config: Features, bad_slides: BadSlides
+    *,
+    slides: Path,
+    tiles: Path,
+    out: Path,
+    manifest: Path,
+    config: Features,
+    bad_slides: BadSlides,
+    slide_ids: list[str] | None = None,
 ) -> None:
     """Write {slide_id}.h5 with /features and /coords for each slide of one batch, then the manifest.
 
@@ -35,9 +42,9 @@ def run(
     Parameters
     ----------
     slides
-        results/cohort/slides.tsv.
-    batch
-        Which rows of it.
+        The sheet of slides; see `io.cohort.read_slides`.
+    slide_ids
+        Which of its slides: one batch. All that bring no ready-made features where None.
     tiles
         Manifest of the tiles stage for the same batch.
     out
@@ -52,7 +59,7 @@ def run(
     SlideError
         A slide cannot be decoded or gives features that float16 cannot hold, and the policy is to fail.
     """
-    tasks = _with_tiles(batches.read_batch(slides, batch=batch), tiles)
+    tasks = _with_tiles(batches.read_tasks(slides, slide_ids=slide_ids or ()), tiles)
     encoder = load_encoder(config)
     options = config.model_dump(mode="json") | {
         "precision": encoder.precision,

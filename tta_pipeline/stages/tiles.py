@@ -18,7 +18,15 @@ from tta_pipeline.numerics.tissue import outline, tissue_mask
 log = logging.getLogger(__name__)
 
 
-def run(*, slides: Path, batch: str, out: Path, manifest: Path, config: Tiles, bad_slides: BadSlides) -> None:
+def run(
+    *,
+    slides: Path,
+    out: Path,
+    manifest: Path,
+    config: Tiles,
+    bad_slides: BadSlides,
+    slide_ids: list[str] | None = None,
+) -> None:
     """Write {slide_id}.h5 with /coords for each slide of one batch, then the manifest.
 
     A job that was stopped goes on where it was; see `io.batches`.
@@ -26,9 +34,9 @@ def run(*, slides: Path, batch: str, out: Path, manifest: Path, config: Tiles, b
     Parameters
     ----------
     slides
-        results/cohort/slides.tsv.
-    batch
-        Which rows of it.
+        The sheet of slides; see `io.cohort.read_slides`.
+    slide_ids
+        Which of its slides: one batch. All that bring no ready-made features where None.
     out
         Folder of the results; pictures to look at go to its folder overlays.
     manifest
@@ -43,7 +51,7 @@ def run(*, slides: Path, batch: str, out: Path, manifest: Path, config: Tiles, b
     def work(task: batches.Task) -> batches.Finished:
         return _tile(task, out=out, config=config)
 
-    tasks = batches.read_batch(slides, batch=batch)
+    tasks = batches.read_tasks(slides, slide_ids=slide_ids or ())
     options = config.model_dump(mode="json") | {"out": str(out)}
     batches.run_batch(tasks, work, manifest=manifest, options=options, policy=bad_slides.policy)
 

@@ -9,12 +9,12 @@ rule cohort:
         patients="results/cohort/patients.tsv",
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
-        to_encode="results/cohort/to_encode.tsv",
         batches=update("results/cohort/batches.tsv"),
     log:
         "logs/cohort/cohort.log",
     benchmark:
         "benchmarks/cohort/cohort.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 1

@@ -122,9 +122,14 @@ def images_of_batch(wildcards):
     return [beside_sheet(row["path"]) for row in batches()[wildcards.batch]]
 
 
-def rows_of_batch(wildcards):
-    """What the sheet says of the slides of one batch: a changed mpp runs the batch again."""
-    return json.dumps([[row["slide_id"], row.get("mpp") or ""] for row in batches()[wildcards.batch]])
+def slides_of_batch(wildcards):
+    """Identifiers of the slides of one batch."""
+    return [row["slide_id"] for row in batches()[wildcards.batch]]
+
+
+def mpp_of_batch(wildcards):
+    """What the sheet says of the resolution of a batch: a changed value runs it again."""
+    return [row.get("mpp") or "" for row in batches()[wildcards.batch]]
 
 
 def feature_manifests(wildcards):

@@ -1,6 +1,6 @@
 rule features:
     input:
-        slides=ancient("results/cohort/to_encode.tsv"),
+        slides=ancient(input_file("slides")),
         tiles="results/tiles/batches/{batch}.tsv",
         images=images_of_batch,
         weights=optional_file("features", "weights"),
@@ -18,6 +18,7 @@ rule features:
         runtime=attempts(480),
     params:
         config=section("features"),
+        slide_ids=slides_of_batch,
     shell:
-        "python -m tta_pipeline features --slides {input.slides} --batch {wildcards.batch} --tiles {input.tiles} --out results/features"
+        "python -m tta_pipeline features --slides {input.slides} --slide-ids {params.slide_ids:q} --tiles {input.tiles} --out results/features"
         ' --manifest {output.manifest} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'

@@ -51,4 +51,5 @@ rule report:
     shell:
         "python -m tta_pipeline report --patients {input.patients} --slides {input.slides} --attrition {input.attrition}"
         " --manifests {input.manifests} --coverage {input.coverage} --splits {input.splits} --trained {input.trained}"
-        " --evaluated {input.evaluated} --out results/report --config {params.config:q} 2> {log}"
+        " --evaluated {input.evaluated} --benchmarks $(find benchmarks -name '*.tsv' -not -path '*/report/*' | sort)"
+        " --out results/report --config {params.config:q} 2> {log}"

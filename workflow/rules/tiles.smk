@@ -1,6 +1,6 @@
 rule tiles:
     input:
-        slides=ancient("results/cohort/to_encode.tsv"),
+        slides=ancient(input_file("slides")),
         images=images_of_batch,
     output:
         manifest="results/tiles/batches/{batch}.tsv",
@@ -16,7 +16,8 @@ rule tiles:
         runtime=attempts(120),
     params:
         config=section("tiles"),
-        rows=rows_of_batch,
+        slide_ids=slides_of_batch,
+        mpp=mpp_of_batch,
     shell:
-        "python -m tta_pipeline tiles --slides {input.slides} --batch {wildcards.batch} --out results/tiles --manifest {output.manifest}"
+        "python -m tta_pipeline tiles --slides {input.slides} --slide-ids {params.slide_ids:q} --out results/tiles --manifest {output.manifest}"
         ' --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
