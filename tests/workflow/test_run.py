@@ -95,7 +95,6 @@ def test_new_features_are_seen_by_a_later_run(study: Workflow) -> None:
     assert not {"tiles", "features"} & set(planned)
 
 
-@pytest.mark.slow
 def test_another_limit_of_bad_slides_computes_no_slide_again(study: Workflow) -> None:
     study.configure(bad_slides={"limit": 2})
     assert not {"tiles", "features"} & set(study.planned())
@@ -136,7 +135,6 @@ def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> Non
     assert not {"tiles", "features"} & set(study.planned())
 
 
-@pytest.mark.slow
 def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:
     (study.folder / "input" / "slides.tsv").touch()
     assert not {"tiles", "features", "train"} & set(study.planned())
@@ -173,7 +171,6 @@ def test_an_unknown_key_stops_before_any_job(study: Workflow) -> None:
     assert "config: train: Additional properties are not allowed ('epoch' was unexpected)" in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Workflow]) -> None:
     workflow = fresh()
     sheet = pd.read_csv(workflow.folder / "input" / "slides.tsv", sep="\t", dtype=str)
@@ -184,7 +181,6 @@ def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Wor
     assert sheet["slide_id"][0] in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_lint_is_clean(finished: Workflow) -> None:
     finished.succeed("--lint")
 
@@ -194,7 +190,6 @@ def test_the_slurm_profile_plans(finished: Workflow) -> None:
     finished.succeed("--workflow-profile", "workflow/profiles/slurm", "--dry-run")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
 def test_jobs_run_the_package_of_their_checkout(study: Workflow, tmp_path: Path, snakefile: str) -> None:
     checkout = tmp_path / "another checkout"
