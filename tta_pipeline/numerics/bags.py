@@ -15,12 +15,14 @@ class Bags:
     cost: (bags, tokens, K), float32 or float64.
     row_mass: (bags, tokens), a_i = 1 / n_valid on valid tokens, else 0.
     tokens: (bags, tokens, features) or None; 0 on invalid tokens, like the cost.
+    token_mean: (bags, 1, features), mean of the valid tokens, or None.
     order: (bags, tokens), the token's row in the batch; None where the batch is used as it is.
     """
 
     cost: Tensor
     row_mass: Tensor
     tokens: Tensor | None
+    token_mean: Tensor | None
     order: Tensor | None
 
     @classmethod
@@ -43,13 +45,16 @@ class Bags:
             cost = _take(cost, order=order, valid=mask)
             tokens = None if tokens is None else _take(tokens, order=order, valid=mask)
         cost = cost.to(torch.promote_types(cost.dtype, torch.float32))
-        if tokens is not None:
-            tokens = tokens.to(cost.dtype)
-            finite = tokens.sum(dim=(1, 2)).isfinite()
-            _require(finite, first=chunk.start, expected="finite tokens", found="NaN or infinity")
         low, high = cost.amin(dim=(1, 2)), cost.amax(dim=(1, 2))
         _require((high - low).isfinite(), first=chunk.start, expected="finite costs", found="NaN or infinity")
-        return cls(cost=cost, row_mass=mask.to(cost.dtype) / n_valid[:, None], tokens=tokens, order=order)
+        row_mass = mask.to(cost.dtype) / n_valid[:, None]
+        if tokens is None:
+            return cls(cost=cost, row_mass=row_mass, tokens=None, token_mean=None, order=order)
+        tokens = tokens.to(cost.dtype)
+        mean = row_mass[:, None, :] @ tokens
+        finite = mean.isfinite().flatten(1).all(dim=1)
+        _require(finite, first=chunk.start, expected="finite tokens", found="NaN or infinity")
+        return cls(cost=cost, row_mass=row_mass, tokens=tokens, token_mean=mean, order=order)
 
     def unpack(self, plan: Tensor, *, into: Tensor) -> None:
         """Write rows (bags, tokens, K) to their places in (bags, all tokens, K); rows of invalid tokens become 0."""

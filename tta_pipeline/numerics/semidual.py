@@ -24,7 +24,8 @@ _EMPTY = 1e-9  # a column whose target is below this part of its reference mass 
 _UNDERFLOW = 1e-25  # masses below it are computed again in log space
 _DRIFT = 20.0  # potentials may move by this much before the kernel is computed anew
 _BLOCK_ROWS = 128  # rows of one single-precision column sum
-_WARM_UP = 2  # Sinkhorn rounds before the first Newton step
+_NEAR = 0.5  # first residual below which Newton steps begin at once
+_WARM_UP = 2  # Sinkhorn rounds before the first Newton step from further away
 _RETREAT = 4  # Sinkhorn rounds after a Newton direction that did not help
 _SHORTEST = 0.1  # part of a Newton step below which its direction is given up
 
@@ -41,10 +42,12 @@ class Columns:
     kappa: float
 
     def softness(self) -> Tensor:
-        """kappa_j, (columns,)."""
-        softness = torch.zeros_like(self.mass)
-        softness[: self.relaxed] = self.kappa
-        return softness
+        """The kappa_j of all columns, (columns,)."""
+        return self.kappa * self.relaxed_only(self.mass.dtype)
+
+    def relaxed_only(self, dtype: torch.dtype) -> Tensor:
+        """1 on relaxed columns, 0 on the others, (columns,)."""
+        return (torch.arange(len(self.mass), device=self.mass.device) < self.relaxed).to(dtype)
 
     def centre(self, potentials: Tensor) -> Tensor:
         """Add the constant that is best for the dual: (1/K) sum_k exp(-kappa h_k) = 1 over the relaxed columns.
@@ -70,18 +73,24 @@ class Solution:
 class Kernel:
     """exp(h_j + x_ij - shift_i) for exponents x (batch, tokens, columns) and row masses a (batch, tokens).
 
+    `begin` with the exponents first; one kernel, with its memory, serves one set of exponents after the other.
+
     The shift keeps the largest entry of a row at 1: single precision neither overflows nor loses a row.
     While potentials move little, only factors per row and column change and a round is two products with a vector.
     Column sums run over blocks of rows and are added in double precision, or long bags would lose digits.
     """
 
-    def __init__(self, exponents: Tensor, *, row_mass: Tensor, potentials: Tensor) -> None:
-        size, n_tokens, n_columns = exponents.shape
+    def __init__(self, row_mass: Tensor, *, n_columns: int) -> None:
+        size, n_tokens = row_mass.shape
         n_padded = -(-n_tokens // _BLOCK_ROWS) * _BLOCK_ROWS
-        self._exponents = exponents
         self._row_mass = torch.nn.functional.pad(row_mass, (0, n_padded - n_tokens))[..., None]
-        self._all_values = exponents.new_ones(size, n_padded, n_columns)
+        self._all_values = row_mass.new_ones(size, n_padded, n_columns)
         self._values = self._all_values[:, :n_tokens]
+        self._weighted = torch.empty_like(self._all_values)
+
+    def begin(self, exponents: Tensor, *, potentials: Tensor) -> None:
+        """Take up other exponents; they are kept, not copied."""
+        self._exponents = exponents
         self._absorb(potentials)
 
     def _absorb(self, potentials: Tensor) -> None:
@@ -112,17 +121,19 @@ class Kernel:
 
     def coupling(self) -> Tensor:
         """W_jl = sum_i P_ij P_il / a_i where the masses were computed last, (batch, columns, columns) float64."""
-        weighted = self._all_values * (self._row_scale / self._row_sums)
-        return (weighted.mT @ self._all_values).double() * self._scale[:, :, None] * self._scale[:, None, :]
+        torch.mul(self._all_values, self._row_scale / self._row_sums, out=self._weighted)
+        return (self._weighted.mT @ self._all_values).double() * self._scale[:, :, None] * self._scale[:, None, :]
 
     def plan(self, potentials: Tensor) -> Tensor:
-        """softmax_j(h_j + x_ij), (batch, tokens, columns). The kernel is used up."""
+        """softmax_j(h_j + x_ij), (batch, tokens, columns); valid until the kernel is used again."""
         self.masses(potentials)
-        self._values *= self._scale[:, None, :].to(self._values.dtype)
-        return self._values.div_(self._row_sums[:, : self._values.shape[1]])
+        n_tokens = self._values.shape[1]
+        plan = self._weighted[:, :n_tokens]
+        torch.mul(self._values, self._scale[:, None, :].to(self._values.dtype), out=plan)
+        return plan.div_(self._row_sums[:, :n_tokens])
 
 
-def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, max_rounds: int) -> Solution:
+def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: Tensor, max_rounds: int) -> Solution:
     """Potentials at which every column has its target mass.
 
     Sinkhorn rounds first, then Newton steps on the semi-dual; a Newton step that does not halve the residual is undone
@@ -131,7 +142,7 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, 
     Parameters
     ----------
     start : (batch, columns) float64
-    tolerance : largest relative difference of a column's mass from its target, > 0.
+    tolerance : (batch,), largest relative difference of a column's mass from its target, > 0; each bag has its own.
 
     Returns
     -------
@@ -158,7 +169,8 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, 
         log_masses = torch.where(accept[:, None], logs, log_masses)
         if bool((residual <= tolerance).all()):
             break
-        wait = torch.where(accept, wait - 1, wait)
+        near = (rounds == 1) & (residual < _NEAR)
+        wait = torch.where(near, -1.0, torch.where(accept, wait - 1, wait))
         newton = accept & (wait < 0) & (residual > tolerance)
         shorter = ~accept & (size > _SHORTEST)
         retreat = ~accept & ~shorter
@@ -167,7 +179,7 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: float, 
             excess = targets.clamp(min=_UNDERFLOW).log() - log_masses
             direction = _newton(kernel.coupling(), mass=masses, excess=excess, softness=softness)
             step = torch.where(newton[:, None], direction, step)
-        size = torch.where(newton, 1.0, torch.where(shorter, size * 0.25, 0.0))
+        size = torch.where(newton, 1.0, torch.where(shorter, size * 0.5, 0.0))
         sinkhorn = (log_mass - log_masses - softness * base) / (1 + softness)
         moved = base + torch.where(size[:, None] > 0, size[:, None] * step, sinkhorn)
         potentials = torch.where((residual > tolerance)[:, None], columns.centre(moved), base)

@@ -26,7 +26,8 @@ from tta_pipeline.errors import ConvergenceError, InputError
 from tta_pipeline.numerics import semidual
 from tta_pipeline.numerics.bags import Bags
 
-_CHUNK_ENTRIES = {"cpu": 2**18, "cuda": 2**28}  # plan entries worked on at a time: they fit the cache, the memory
+_CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**28}  # plan entries worked on at a time: they fit the cache, the memory
+_LOOSE, _INNER = 1e-3, 1e-3  # residual of the first convex problem; later ones: this part of the last change
 _SINGLE_SPAN = 100.0  # exponents that span more than this are handled in double precision
 
 
@@ -41,7 +42,7 @@ class Transport:
         (1/K) sum_k exp(-g_k / gamma) = 1, or sum_k g_k = 0 for gamma = inf.
     residual: (batch,) float64, the larger of two: the largest relative difference of a column's mass from what it
         should be (the sink's 1 - rho; a real column's (rho/K) exp(-g_k / gamma), its KL stationarity), and a bound on
-        the change of exponents C / eps that one more round of the similarity term would bring. Rows hold by design.
+        the change of any entry of the plan by one more tangent of the similarity term. Rows hold by design.
     iterations: (batch,) int64, Sinkhorn and Newton rounds in total.
     outer: (batch,) int64, majorise-minimise rounds.
     """
@@ -71,7 +72,7 @@ def solve_joint(
     """Solve the joint problem of every patient in the batch, each to its own convergence.
 
     A patient's plan depends on neither padding, nor order, nor the rest of the batch, up to rounding. The similarity
-    term starts from P = a (rho / K); its rounds stop when another one would change no exponent C / eps by more than
+    term starts from P = a (rho / K); its rounds stop when another one would change no entry of the plan by more than
     `tolerance`. The objective is of second order in that change: it then moves by far less than 1e-6 of its value.
 
     Parameters
@@ -137,6 +138,14 @@ class _Problem:
         """2 lambda / eps: what the similarity term adds to exponents, per unit of S P."""
         return 2 * self.similarity_weight / self.epsilon
 
+    def plan_change(self, step: Tensor) -> Tensor:
+        """Bound on what a step of the moments (bags, columns, features) does to an entry of the plan, (bags,).
+
+        It adds s_ij = (2 lambda / eps) <F_i, step_j> to the exponents; with unit rows F_i and fixed potentials an entry
+        changes by at most Q (1 - Q) max_jl |s_ij - s_il|, and Q (1 - Q) is at most 1/4.
+        """
+        return self.curvature / 4 * torch.cdist(step, step).amax(dim=(1, 2)).double()
+
     def columns(self, device: torch.device) -> semidual.Columns:
         """Real columns, and the sink behind them unless rho is 1."""
         sink = [1 - self.rho] if self.rho < 1 else []
@@ -161,36 +170,42 @@ def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: 
     columns = problem.columns(bags.cost.device)
     exponents = problem.exponents(bags.cost)  # (bags, tokens, columns)
     row_mass = bags.row_mass.to(exponents.dtype)
+    kernel = semidual.Kernel(row_mass, n_columns=len(columns.mass))
     potentials = start[:, : len(columns.mass)].double() / problem.epsilon
     if exponents.dtype == torch.float64:
-        potentials = _annealed(exponents, columns, row_mass=row_mass, start=potentials)
+        potentials = _annealed(exponents, columns, kernel=kernel, start=potentials)
     tokens = None if bags.tokens is None else bags.tokens.to(exponents.dtype)
-    moments = None if tokens is None else _first_moments(tokens, row_mass=row_mass, columns=columns)
+    moments = None if bags.token_mean is None else _first_moments(bags.token_mean.to(exponents.dtype), columns)
+    linearised = exponents
+    if tokens is not None and moments is not None:  # the real columns of the first moments are equal: one product does
+        pull = tokens @ moments[:, :1].mT  # (bags, tokens, 1)
+        linearised = torch.addcmul(exponents, pull, columns.relaxed_only(pull.dtype), value=problem.curvature)
+    change = torch.full_like(potentials[:, 0], _LOOSE / _INNER)
+    residual = torch.full_like(change, torch.inf)
     iterations = torch.zeros_like(potentials[:, 0], dtype=torch.long)
     outer = torch.zeros_like(iterations)
     active = torch.ones_like(iterations, dtype=torch.bool)
-    reached = torch.full_like(potentials[:, 0], torch.inf)  # residual of a bag in its own last round
     for _ in range(limits.outer):
-        linearised = exponents
-        if tokens is not None and moments is not None:
-            linearised = torch.baddbmm(exponents, tokens, moments.mT, alpha=problem.curvature)
-        kernel = semidual.Kernel(linearised, row_mass=row_mass, potentials=potentials)
-        solution = semidual.solve(
-            kernel, columns, start=potentials, tolerance=limits.tolerance, max_rounds=limits.rounds
-        )
-        potentials, residual = solution.potentials, solution.residual
+        inner = torch.full_like(change, limits.tolerance)
+        if tokens is not None:
+            inner = inner.maximum(_INNER * change)
+        kernel.begin(linearised, potentials=potentials)
+        solution = semidual.solve(kernel, columns, start=potentials, tolerance=inner, max_rounds=limits.rounds)
+        potentials = torch.where(active[:, None], solution.potentials, potentials)
         plan = kernel.plan(potentials)
         iterations += solution.rounds * active
         outer += active
-        if tokens is None or moments is None or bool((residual > limits.tolerance).any()):
+        if tokens is None or moments is None or bool((active & (solution.residual > inner)).any()):
+            residual = torch.where(active, solution.residual, residual)
             break
-        next_moments = _moments(plan, tokens=tokens, row_mass=row_mass, columns=columns)
-        change = problem.curvature * (next_moments - moments).norm(dim=-1).amax(dim=-1).double()
-        residual = reached = torch.where(active, torch.maximum(residual, change), reached)
-        active = active & (change > limits.tolerance)
+        image = _moments(plan, tokens=tokens, row_mass=row_mass, columns=columns)
+        change = torch.where(active, problem.plan_change(image - moments), change)
+        residual = torch.where(active, solution.residual.maximum(change), residual)
+        active = active & (residual > limits.tolerance)
         if not bool(active.any()):
             break
-        moments = torch.where(active[:, None, None], next_moments, moments)
+        moments = torch.where(active[:, None, None], image, moments)
+        torch.baddbmm(exponents, tokens, moments.mT, alpha=problem.curvature, out=linearised)
     potentials = potentials * problem.epsilon
     if problem.rho == 1:
         potentials = torch.nn.functional.pad(potentials, (0, 1))
@@ -198,23 +213,22 @@ def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: 
     return Transport(plan=plan, potentials=potentials, residual=residual, iterations=iterations, outer=outer)
 
 
-def _annealed(exponents: Tensor, columns: semidual.Columns, *, row_mass: Tensor, start: Tensor) -> Tensor:
+def _annealed(exponents: Tensor, columns: semidual.Columns, *, kernel: semidual.Kernel, start: Tensor) -> Tensor:
     """Potentials to start from where exponents span hundreds: solutions for larger epsilon, halved step by step."""
     span = float(exponents.amax() - exponents.amin())
-    potentials = start
+    potentials, coarse = start, torch.full_like(start[:, 0], 1e-2)
     for halving in range(max(0, math.ceil(math.log2(max(1.0, span / _SINGLE_SPAN)))), 0, -1):
         factor = 2.0**halving
         softer = replace(columns, kappa=columns.kappa * factor)
-        kernel = semidual.Kernel(exponents / factor, row_mass=row_mass, potentials=potentials / factor)
-        solution = semidual.solve(kernel, softer, start=potentials / factor, tolerance=1e-2, max_rounds=50)
+        kernel.begin(exponents / factor, potentials=potentials / factor)
+        solution = semidual.solve(kernel, softer, start=potentials / factor, tolerance=coarse, max_rounds=50)
         potentials = solution.potentials * factor
     return potentials
 
 
-def _first_moments(tokens: Tensor, *, row_mass: Tensor, columns: semidual.Columns) -> Tensor:
+def _first_moments(token_mean: Tensor, columns: semidual.Columns) -> Tensor:
     """P^T F for P = a (rho / K), (bags, columns, features)."""
-    mean = row_mass[:, None, :] @ tokens  # (bags, 1, features)
-    moments = mean * columns.mass[:, None].to(mean.dtype)
+    moments = token_mean * columns.mass[:, None].to(token_mean.dtype)
     moments[:, columns.relaxed :] = 0
     return moments
 
