@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 import torch
 
-from tta_pipeline.models.batch import collate, device_named
+from tta_pipeline.models.batch import collate
 
 CPU = torch.device("cpu")
 SCALER = {"gene_mean": np.array([1.0, 2.0], dtype=np.float32), "gene_scale": np.array([2.0, 4.0], dtype=np.float32)}
@@ -26,8 +25,3 @@ def test_features_of_any_scale_are_standardised_in_single_precision() -> None:
     scaler = SCALER | {"feature_mean": bag.mean(0), "feature_scale": bag.std(0)}
     batch = collate([bag], np.ones((1, 2), np.float32), patient_id=["A"], scaler=scaler, device=CPU)
     torch.testing.assert_close(batch.features[0], torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
-
-
-@pytest.mark.parametrize("name", ["auto", "cpu"])
-def test_a_device_has_a_name(name: str) -> None:
-    assert device_named(name).type in ({"cpu", "cuda"} if name == "auto" else {"cpu"})

@@ -101,10 +101,3 @@ def collate(
         expression=torch.from_numpy(standardised.astype(np.float32)).to(device),
         patient_id=tuple(patient_id),
     )
-
-
-def device_named(name: str) -> torch.device:
-    """The device that a config key names: "auto" is CUDA where there is one, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

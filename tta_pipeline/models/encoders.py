@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from tta_pipeline.config import Features
 from tta_pipeline.errors import InputError
+from tta_pipeline.models.device import device_named
 from tta_pipeline.models.torchvision_import import import_torchvision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -91,7 +92,7 @@ def load_encoder(config: Features) -> Encoder:
     InputError
         The name is unknown, options or weights do not fit, weights cannot be fetched, or there is no such device.
     """
-    device = _device(config.device)
+    device = device_named(config.device, key="features.device")
     model = _build(config)
     if config.weights is not None:
         _load_weights(model, config.weights, encoder=config.encoder)
@@ -217,14 +218,6 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: expected a state dict, tensors by name, found {type(content).__name__}.")
     return dict(content)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("features.device: expected a CUDA device, found none. Use device: auto or cpu.")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _precision(name: str, *, device: torch.device) -> str:

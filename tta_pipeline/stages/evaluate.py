@@ -15,7 +15,8 @@ from tta_pipeline.io import artifacts, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import digests, require, select
 from tta_pipeline.models import MODELS
-from tta_pipeline.models.batch import RiskModel, device_named
+from tta_pipeline.models.batch import RiskModel
+from tta_pipeline.models.device import device_named
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics.survival import survival_at
 
@@ -72,7 +73,7 @@ def run(
             f"found width {bags.width}. Extract them with the same encoder."
         )
     test = select(ids, patients=known, bags=bags, pathways=genes)
-    device = device_named(config.device)
+    device = device_named(config.device, key="evaluate.device")
 
     def read(patient_id: str) -> NDArray[np.floating[Any]]:
         generator = np.random.default_rng([config.seed, zlib.crc32(patient_id.encode())])

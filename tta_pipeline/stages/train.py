@@ -19,7 +19,8 @@ from tta_pipeline.io import artifacts, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.models import MODELS
-from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate, device_named
+from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
+from tta_pipeline.models.device import device_named
 from tta_pipeline.models.epoch import Epoch
 from tta_pipeline.models.optimisation import adamw, learning_rate_at
 from tta_pipeline.models.scoring import score
@@ -94,7 +95,7 @@ def run(
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
     _check(groups["train"], groups["validation"], config=config)
     scaler = _scaler(groups["train"], bags, standardise_features=config.standardise_features)
-    data = _Data(groups["train"], groups["validation"], bags, scaler, device_named(config.device))
+    data = _Data(groups["train"], groups["validation"], bags, scaler, device_named(config.device, key="train.device"))
 
     torch.manual_seed(seed)
     network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=genes.members()).to(data.device)
