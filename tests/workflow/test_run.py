@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,12 @@ def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Wor
 
 def test_lint_is_clean(finished: Workflow) -> None:
     finished.succeed("--lint")
+
+
+def test_snakemake_packs_its_report(finished: Workflow, tmp_path: Path) -> None:
+    finished.succeed("--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as packed:
+        assert {Path(name).name for name in packed.namelist()} >= {"report.html", "index.html", "metrics.tsv"}
 
 
 def test_the_slurm_profile_plans(finished: Workflow) -> None:
