@@ -208,3 +208,45 @@ def test_risks_that_blow_up_name_a_patient_and_the_remedy(study: Study) -> None:
     write_features_file(study.features("P02")[0], np.full((3, 6), 3e38, dtype=np.float32))
     with pytest.raises(InputError, match=r"P02.*standardise_features"):
         trained(study)
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "validation"])
+def test_a_killed_training_goes_on_to_the_same_weights(
+    study: Study, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
+    whole = trained(study, epochs=4, checkpoint=checkpoint)
+    (study.folder / "train" / "checkpoint.h5").unlink()
+    report = train._report
+    epochs: list[int] = []
+
+    def killed(*arguments: Any, epoch: int, **options: Any) -> None:
+        epochs.append(epoch)
+        if epoch == 2 and epochs.count(2) == 1:
+            raise KeyboardInterrupt
+        report(*arguments, epoch=epoch, **options)
+
+    monkeypatch.setattr(train, "_report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, epochs=4, checkpoint=checkpoint)
+    assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5.partial"]
+    again = trained(study, epochs=4, checkpoint=checkpoint)
+    assert epochs == [1, 2, 3, 4]
+    assert bytes_of(again) == bytes_of(whole)
+    assert again.attributes == whole.attributes
+    assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
+
+
+@pytest.mark.parametrize("left", ["another training", "rubbish"])
+def test_a_state_that_does_not_fit_is_not_taken_up(study: Study, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(study, learning_rate=1e-2)
+    if left == "rubbish":
+        (study.folder / "train" / "checkpoint.h5.partial").write_bytes(b"PK rubbish")
+    found = trained(study)
+    assert bytes_of(found) == bytes_of(trained(study))
+    assert len(found.history["rho"]) == 3

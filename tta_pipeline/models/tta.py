@@ -31,6 +31,7 @@ class TTA(RiskModel):
     """
 
     rho: Tensor
+    steps: Tensor
     working_heads: Tensor
     head_loss: Tensor
 
@@ -54,10 +55,10 @@ class TTA(RiskModel):
             self.summary = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.fusion = Fusion(options, modalities=count)
         self.register_buffer("rho", torch.tensor(self._rho_at(0.0)))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("working_heads", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("head_loss", torch.zeros(count, self.prototypes.heads), persistent=False)
         self.n_sets = len(pathways)
-        self.step = 0
 
     @property
     def _contrasts(self) -> bool:
@@ -72,7 +73,7 @@ class TTA(RiskModel):
     def begin_step(self, epoch: float) -> None:
         """Set the transported mass of this step, and count it."""
         self.rho.fill_(self._rho_at(epoch))
-        self.step += 1
+        self.steps += 1
 
     def end_epoch(self) -> None:
         """Give each modality the head with the lowest multi-head loss of the epoch."""
@@ -147,7 +148,7 @@ class TTA(RiskModel):
         refined: list[Tensor],
     ) -> dict[str, Tensor]:
         options, losses = self.options, {}
-        consistent = self.prototypes.heads > 1 and self.step % options.consistency_every == 0
+        consistent = self.prototypes.heads > 1 and int(self.steps) % options.consistency_every == 0
         for index, name in enumerate(self.modalities):
             plan = plans[index]
             if plan is not None and options.assignment_weight > 0:

@@ -1,5 +1,6 @@
 """One model on one fold with one seed: everything that is fitted on patients is fitted here, on training patients."""
 
+import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from tta_pipeline import __version__
 from tta_pipeline.config import BadSlides, Model, Train
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import artifacts, study
+from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.models import MODELS
@@ -23,6 +25,7 @@ from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.epoch import Epoch
 from tta_pipeline.models.optimisation import adamw, learning_rate_at
+from tta_pipeline.models.resume import Journal
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics.metrics import harrell_c
 from tta_pipeline.numerics.sampling import stratified_batches
@@ -99,7 +102,14 @@ def run(
 
     torch.manual_seed(seed)
     network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=genes.members()).to(data.device)
-    history, epoch = _fit(network, data, seed=seed, config=config)
+    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
+    made_from = {
+        "version": __version__,
+        "fit": [repeat, fold, seed, model.model_dump(mode="json"), config.model_dump(mode="json", exclude={"seeds"})],
+        "inputs": [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]],
+    }
+    journal = Journal(out.with_name(f"{out.name}.partial"), made_from=json.dumps(made_from, sort_keys=True))
+    history, epoch = _fit(network, data, seed=seed, config=config, journal=journal)
     risk = _score(network, data, data.train)
     times, hazard = breslow_baseline(risk, time_days=data.train.time_days, event=data.train.event)
     checkpoint = artifacts.Checkpoint(
@@ -122,8 +132,8 @@ def run(
             **digests(genes),
         },
     )
-    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     artifacts.write_checkpoint(out, checkpoint, options=config.model_dump(mode="json"), inputs=sources)
+    journal.remove()
 
 
 def _check(train: Group, validation: Group, *, config: Train) -> None:
@@ -145,14 +155,19 @@ def _scaler(train: Group, bags: Bags, *, standardise_features: bool) -> Scaler:
     return scaler
 
 
-def _fit(network: RiskModel, data: _Data, *, seed: int, config: Train) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Train in place; the history by column, and the epoch (from 1) whose weights the network holds at the end."""
+def _fit(
+    network: RiskModel, data: _Data, *, seed: int, config: Train, journal: Journal
+) -> tuple[dict[str, NDArray[np.float64]], int]:
+    """Train in place; the history by column, and the epoch (from 1) whose weights the network holds at the end.
+
+    The state is kept in the journal after each epoch, and taken up from there.
+    """
     optimiser = adamw(network, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     per_epoch = -(-len(data.train) // config.batch_size)
-    rows: list[dict[str, float]] = []
-    best: tuple[float, int, dict[str, Tensor]] | None = None
-    bar: tqdm[Any] = tqdm(total=config.epochs * per_epoch, unit="step", disable=None)
-    for epoch in range(config.epochs):
+    progress = journal.load(network, optimiser)
+    rows, done = progress.rows, len(progress.rows)
+    bar: tqdm[Any] = tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, unit="step", disable=None)
+    for epoch in range(done, config.epochs):
         network.train()
         record = Epoch()
         for index, (members, batch) in enumerate(_batches(data, seed=seed, epoch=epoch, config=config)):
@@ -175,16 +190,19 @@ def _fit(network: RiskModel, data: _Data, *, seed: int, config: Train) -> tuple[
         if epoch + 1 < config.epochs:  # a head chosen after the last step would never have been trained by the Cox loss
             network.end_epoch()
         rows.append(record.row() | _training_c(record, data.train) | _validate(network, data, config=config))
-        if config.checkpoint == "validation" and (best is None or rows[-1]["validation_cox"] < best[0]):
+        if config.checkpoint == "validation" and (
+            progress.best is None or rows[-1]["validation_cox"] < progress.best[0]
+        ):
             weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
-            best = rows[-1]["validation_cox"], epoch + 1, weights
+            progress.best = rows[-1]["validation_cox"], epoch + 1, weights
+        journal.save(progress, network, optimiser)
         _report(bar, rows[-1], epoch=epoch + 1, epochs=config.epochs)
     bar.close()
-    if best is not None:
-        network.load_state_dict(best[2])
+    if progress.best is not None:
+        network.load_state_dict(progress.best[2])
     columns = sorted({key for row in rows for key in row})
     history = {key: np.array([row.get(key, np.nan) for row in rows]) for key in columns}
-    return history, best[1] if best else config.epochs
+    return history, progress.best[1] if progress.best else config.epochs
 
 
 def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[tuple[NDArray[np.int64], Batch]]:
