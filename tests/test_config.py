@@ -18,9 +18,19 @@ def write(folder: Path, content: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_config_loads(path: Path) -> None:
-    assert config.load(path).models
+@pytest.mark.parametrize("name", ["config", "demo", "tcga_stad"])
+def test_every_shipped_study_loads(name: str) -> None:
+    assert config.load(ROOT / "config" / f"{name}.yaml").models
+
+
+def test_the_ablations_add_to_a_study(tmp_path: Path) -> None:
+    study, ablations = (
+        yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+        for name in ("tcga_stad.yaml", "ablations.yaml")
+    )
+    models = config.load(write(tmp_path, study | ablations)).models
+    assert {"tta", "together-only", "apart-only", "neither"} <= set(models)
+    assert len({model.model_dump_json() for model in models.values()}) == len(models)
 
 
 def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
