@@ -1,0 +1,102 @@
+"""Time and memory of training epochs: 32 patients x 4096 patches x 1024 features, 50 pathways, reading included.
+
+    python -m benchmarks.epoch
+
+An epoch is the difference between a run of many epochs and a run of one, so that start-up and the scoring at the end do
+not count. Memory is the growth of the process's peak over what it held after its imports.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tests.builders import write_features_file, write_patients
+from tta_pipeline import config
+from tta_pipeline.io import artifacts, tables
+from tta_pipeline.stages import train
+
+GENES_PER_SET = 80
+
+
+def write_study(folder: Path, *, patients: int, patches: int, features: int, pathways: int) -> None:
+    """A study of one slide per patient, without signal: time does not depend on it."""
+    generator = np.random.default_rng(0)
+    ids = [f"P{number:03d}" for number in range(patients)]
+    slides = []
+    for patient_id in ids:
+        values = generator.standard_normal((patches, features), dtype=np.float32).astype(np.float16)
+        path = write_features_file(folder / "features" / f"{patient_id}.h5", values)
+        slides.append([patient_id, patient_id, "", np.nan, str(path)])
+    tables.write_table(folder / "slides.tsv", pd.DataFrame(slides, columns=list(tables.SLIDES)), columns=tables.SLIDES)
+    write_patients(folder / "patients.tsv", ids=ids, risk=np.zeros(patients), generator=generator)
+    splits = pd.DataFrame({"repeat": 0, "fold": 0, "patient_id": ids, "role": "train"})
+    tables.write_table(folder / "splits.tsv", splits, columns=tables.SPLITS)
+    genes = pathways * GENES_PER_SET
+    sets = artifacts.Pathways(
+        patient_id=ids,
+        genes=[f"G{number}" for number in range(genes)],
+        expression=generator.standard_normal((patients, genes), dtype=np.float32),
+        names=[f"set {number}" for number in range(pathways)],
+        indices=np.arange(genes),
+        indptr=np.arange(0, genes + 1, GENES_PER_SET),
+    )
+    artifacts.write_pathways(folder / "pathways.h5", sets, options={}, inputs={})
+
+
+def measure(folder: Path, epochs: int, batch: int, threads: int) -> tuple[float, float]:
+    """Seconds of a run, and GB by which it raised the peak of this process."""
+    torch.set_num_threads(threads)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    train.run(
+        **{name: folder / f"{name}.tsv" for name in ("patients", "slides", "splits")},
+        manifests=[],
+        pathways=folder / "pathways.h5",
+        repeat=0,
+        fold=0,
+        seed=0,
+        name="tta",
+        out=folder / f"{epochs}.h5",
+        model=config.TTA(),
+        config=config.Train(epochs=epochs, batch_size=batch),
+        bad_slides=config.BadSlides(),
+    )
+    seconds = time.perf_counter() - started
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patients", type=int, default=32)
+    parser.add_argument("--patches", type=int, default=4096)
+    parser.add_argument("--features", type=int, default=1024)
+    parser.add_argument("--pathways", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sizes = {key: getattr(options, key) for key in ("patients", "patches", "features", "pathways")}
+        write_study(folder, **sizes)
+        measured = {}
+        for epochs in (1, options.epochs):
+            with context.Pool(1) as pool:
+                measured[epochs] = pool.apply(measure, (folder, epochs, options.batch, options.threads))
+    (first, _), (all_of_them, memory) = measured[1], measured[options.epochs]
+    print(f"{sizes}, batch {options.batch}, {options.threads} threads, load average {os.getloadavg()[0]:.1f}")
+    print("| one epoch, s | first run of one epoch with start-up, s | memory, GB |\n|---|---|---|")
+    print(f"| {(all_of_them - first) / (options.epochs - 1):.2f} | {first:.1f} | {memory:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
