@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from tta_pipeline.models.layers import Attention, Block, PathwayLinear
+from tta_pipeline.models.layers import Attention, Block, PathwayLinear, mean_units
 
 MEMBERS = [np.array([4, 0, 2]), np.array([1]), np.array([2, 3, 5, 6, 7])]
 
@@ -53,3 +54,23 @@ def test_a_block_does_not_see_the_size_of_its_tokens() -> None:
     torch.manual_seed(0)
     block, tokens = Block(8, 0.3).eval(), torch.randn(2, 5, 8)
     torch.testing.assert_close(block(tokens * 10), block(tokens * 1000), rtol=1e-4, atol=1e-5)
+
+
+def unit_means(hidden: Tensor, weight: Tensor, bias: Tensor, views: Tensor) -> Tensor:
+    """The plain formula: (heads, batch, views, s)."""
+    units = normalize(torch.einsum("bnd,hsd->hbns", hidden, weight) + bias[:, None, None], dim=-1)
+    return torch.einsum("bvn,hbns->hbvs", views, units)
+
+
+def test_means_of_unit_vectors_and_their_gradients() -> None:
+    torch.manual_seed(0)
+    shapes = ((3, 7, 4), (2, 5, 4), (2, 5))
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    views = torch.rand(3, 2, 7, dtype=torch.float64)
+    views[0, :, 5:] = 0  # padding
+
+    def ours(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return mean_units(hidden, weight=weight, bias=bias, views=views)
+
+    torch.testing.assert_close(ours(*inputs), unit_means(*inputs, views))
+    assert torch.autograd.gradcheck(ours, inputs)

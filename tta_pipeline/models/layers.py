@@ -1,11 +1,15 @@
 """Layers that models share: pathway tokens, single-head attention, the block around it."""
 
 import math
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+_SHORTEST_VECTOR = 1e-12  # shorter ones are scaled by it, as torch.nn.functional.normalize does
 
 
 class PathwayLinear(nn.Module):
@@ -87,3 +91,60 @@ class Block(nn.Module):
         attended = self.attention(self.norm_in(tokens), twice=twice)
         out: Tensor = self.norm_out(self.feed_forward(attended))
         return out
+
+
+def mean_units(hidden: Tensor, *, weight: Tensor, bias: Tensor, views: Tensor) -> Tensor:
+    """Weighted means of unit vectors: sum_i v_i unit(W h_i + b), without keeping a unit vector per token.
+
+    Parameters
+    ----------
+    hidden : (batch, tokens, d)
+    weight, bias : (heads, s, d) and (heads, s)
+    views : (batch, views, tokens), constants
+
+    Returns
+    -------
+    Tensor
+        (heads, batch, views, s)
+    """
+    means: Tensor = _MeanUnits.apply(hidden, weight, bias, views)  # type: ignore[no-untyped-call]
+    return means
+
+
+class _MeanUnits(torch.autograd.Function):
+    """Patient by patient and head by head, so that what is between two products stays in the cache.
+
+    Kept for the gradient: W h + b and its lengths.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, views: Tensor) -> Tensor:
+        heads, width, _ = weight.shape
+        size, n_tokens, _ = hidden.shape
+        projected = hidden.new_empty(size, heads, n_tokens, width)
+        lengths = hidden.new_empty(size, heads, n_tokens)
+        means = hidden.new_empty(heads, size, views.shape[1], width)
+        for patient, head in product(range(size), range(heads)):
+            own, length = projected[patient, head], lengths[patient, head]
+            torch.addmm(bias[head], hidden[patient], weight[head].T, out=own)
+            torch.linalg.vector_norm(own, dim=-1, out=length)
+            length.clamp_(min=_SHORTEST_VECTOR)
+            torch.mm(views[patient] / length, own, out=means[head, patient])
+        ctx.save_for_backward(hidden, weight, views, projected, lengths)
+        return means
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight, views, projected, lengths = ctx.saved_tensors
+        (slope,) = gradients  # (heads, batch, views, s)
+        to_hidden, to_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+        to_bias = weight.new_zeros(weight.shape[:2])
+        for patient, head in product(range(len(hidden)), range(len(weight))):
+            own, length = projected[patient, head], lengths[patient, head][:, None]
+            pull = views[patient].T @ slope[head, patient]  # (tokens, s)
+            along = torch.linalg.vecdot(pull, own)[:, None] / length**2
+            pull.addcmul_(own, along, value=-1).div_(length)  # across the unit vector only
+            to_hidden[patient].addmm_(pull, weight[head])
+            to_weight[head].addmm_(pull.T, hidden[patient])
+            to_bias[head] += pull.sum(dim=0)
+        return to_hidden, to_weight, to_bias, None

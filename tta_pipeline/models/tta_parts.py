@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tta_pipeline import config
-from tta_pipeline.models.layers import Block
+from tta_pipeline.models.layers import Block, mean_units
 from tta_pipeline.numerics.transport import solve_joint
 
 
@@ -44,8 +45,10 @@ class Prototypes(nn.Module):
 
         Logits are linear in the unit vectors, so these are averaged first: no (batch, tokens, K) per head.
         """
-        means = [views @ self.shared(hidden, modality=modality, head=head) for head in range(self.heads)]
-        return self._logits(torch.stack(means), modality).permute(2, 0, 1, 3)  # from (H, batch, 2, K)
+        heads = [cast(nn.Linear, head) for head in cast(nn.ModuleList, self.projections[modality])]
+        weight, bias = torch.stack([head.weight for head in heads]), torch.stack([head.bias for head in heads])
+        means = mean_units(hidden, weight=weight, bias=bias, views=views)  # (H, batch, 2, s)
+        return self._logits(means, modality).permute(2, 0, 1, 3)
 
     def _logits(self, shared: Tensor, modality: int) -> Tensor:
         bank = self.bank[modality % len(self.bank)]  # (K, s)
