@@ -13,11 +13,11 @@ import argparse
 import math
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import ot
@@ -150,19 +150,19 @@ def _extra_memory(name: str, batch: int, tokens: int, prototypes: int) -> float:
     small = Inputs.draw(batch=1, tokens=256, prototypes=prototypes, trained=False)
     small.ours(rho=0.5)
     inputs = Inputs.draw(batch=batch, tokens=tokens, prototypes=prototypes, trained=False)
-    before = _resident_kb()
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write("5")  # drawing the inputs may have peaked above what is held now: forget that peak
+    before = _peak_kb()
     if name == "ours":
         inputs.ours(rho=0.5)
     else:
         inputs.published(rho=0.5, patients=batch)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    return (_peak_kb() - before) / 1e6
 
 
-def _resident_kb() -> int:
-    """Peak so far; drawing the inputs may have peaked above what is held now, so the peak is reset first."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write("5")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _peak_kb() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def scaling(arguments: argparse.Namespace) -> None:
