@@ -178,6 +178,14 @@ def test_damaged_pixels_are_an_error_and_never_white(tmp_path, pixels, compressi
         slide.thumbnail(downsample=1.0)
 
 
+def test_after_a_damaged_tile_every_read_says_so(tmp_path, path):
+    """OpenSlide answers nothing more after an error, and threads that read ahead are past it."""
+    with opened(damage(path, tmp_path / "damaged.svs")) as slide:
+        for _ in range(2):
+            with pytest.raises(SlideError, match="expected readable pixels"):
+                slide.thumbnail(downsample=1.0)
+
+
 def test_a_missing_tile_of_the_scanner_has_the_background_colour(tmp_path):
     """Aperio leaves out tiles that were not scanned: OpenSlide gives them as transparent."""
     picture = with_tissue(glass(width=4 * TILE_PX, height=2 * TILE_PX), rows=slice(None), columns=slice(None))

@@ -40,6 +40,8 @@ class Slide:
     height_level0: int
     mpp: float
     mpp_source: str
+    _downsamples: tuple[float, ...] = field(repr=False)
+    _background: str = field(repr=False)
     _handle: openslide.OpenSlide = field(repr=False)
 
     def read(
@@ -67,8 +69,8 @@ class Slide:
             The region cannot be decoded.
         """
         factor = size_level0[0] / size_px[0]
-        level = self._handle.get_best_level_for_downsample(factor * _LEVEL_TOLERANCE)
-        scale = self._handle.level_downsamples[level]
+        level = self._level(factor)
+        scale = self._downsamples[level]
         left, top = left_level0 / scale, top_level0 / scale
         right, bottom = left + size_level0[0] / scale, top + size_level0[1] / scale
         x, y = math.floor(left + 1e-6), math.floor(top + 1e-6)
@@ -88,8 +90,7 @@ class Slide:
         uint8 (ceil(height / downsample), ceil(width / downsample), 3).
         """
         height, width = (math.ceil(length / downsample) for length in (self.height_level0, self.width_level0))
-        level = self._handle.get_best_level_for_downsample(downsample * _LEVEL_TOLERANCE)
-        block = max(1, int(_BLOCK_PX * self._handle.level_downsamples[level] / downsample))
+        block = max(1, int(_BLOCK_PX * self._downsamples[self._level(downsample)] / downsample))
         image = np.empty((height, width, 3), dtype=np.uint8)
         for top in range(0, height, block):
             for left in range(0, width, block):
@@ -103,6 +104,10 @@ class Slide:
                 )
         return image
 
+    def _level(self, downsample: float) -> int:
+        fitting = [level for level, scale in enumerate(self._downsamples) if scale <= downsample * _LEVEL_TOLERANCE]
+        return max(fitting, default=0)
+
     def _region(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> Image.Image:
         try:
             region = self._handle.read_region((x, y), level, size)  # RGBA
@@ -113,8 +118,7 @@ class Slide:
             ) from error
         if region.getchannel("A").getextrema() == (255, 255):
             return region.convert("RGB")
-        colour = self._handle.properties.get("openslide.background-color", "FFFFFF")
-        return Image.alpha_composite(Image.new("RGBA", size, f"#{colour}"), region).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", size, self._background), region).convert("RGB")
 
 
 @contextmanager
@@ -156,6 +160,9 @@ def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slid
             height_level0=height,
             mpp=value,
             mpp_source=source,
+            # Asked once: after one failed read, OpenSlide answers nothing more, in other threads too.
+            _downsamples=handle.level_downsamples,
+            _background=f"#{handle.properties.get('openslide.background-color', 'FFFFFF')}",
             _handle=handle,
         )
 
