@@ -53,7 +53,7 @@ ABLATIONS: list[dict[str, Any]] = [
     {"contrast_weight": 0.0},
     {"replace_tokens": False},
     {"sharing": "separate-banks", "prototypes": 2},
-    {"sharing": "separate-transport"},
+    {"sharing": "separate-transport", "prototypes": 2},
     {"transport": "fixed"},
     {"transport": "balanced"},
     {"transport": "k-means"},
@@ -64,8 +64,8 @@ ABLATIONS: list[dict[str, Any]] = [
     {"fusion": "sum"},
     {"fusion": "mlp"},
     {"anchors": False, "fusion": "mlp"},
-    {"modalities": ("histology",)},
-    {"modalities": ("genomics",)},
+    {"modalities": ("histology",), "prototypes": 2},
+    {"modalities": ("genomics",), "prototypes": 3},
 ]
 NAMES = ["-".join(f"{key}={value}" for key, value in one.items()) or "paper" for one in ABLATIONS]
 
@@ -114,7 +114,7 @@ def test_losses_are_those_of_the_options(options: dict[str, Any], terms: set[str
 
 @pytest.mark.parametrize("modality", BOTH)
 def test_one_modality_has_no_contrast_and_does_not_see_the_other(modality: str) -> None:
-    model, whole = build(modalities=(modality,)), batch()
+    model, whole = build(modalities=(modality,), prototypes=2), batch()
     assert set(model(whole).losses) == {f"{term}_{modality}" for term in ("assignment", "consistency")}
     other = "expression" if modality == "histology" else "features"
     changed = dataclasses.replace(whole, **{other: getattr(whole, other) + 5})
@@ -205,3 +205,28 @@ def test_a_patient_with_nan_is_named() -> None:
 def test_options_outside_their_limits(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Options(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "lengths", "message"),
+    [
+        ({}, (9, 0), "at least one valid patch per patient, found none for 1 of 2 patients: P1"),
+        ({}, (9, 0, 4), "P1. Leave them out"),
+        ({"prototypes": 5}, (9, 1), r"prototypes \(now 5\), found fewer \(down to 4\) for 1 of 2 patients: P1"),
+        ({"modalities": ("histology",)}, (9, 3), r"prototypes \(now 4\), .* to 3\) .* P1. Lower"),
+        ({"sharing": "separate-transport", "prototypes": 4}, (9, 4), r"to 3\) for 2 of 2 patients: P0, P1"),
+    ],
+)
+def test_a_patient_with_too_few_tokens_is_named(
+    options: dict[str, Any], lengths: tuple[int, ...], message: str
+) -> None:
+    model, whole = build(**options), batch(lengths)
+    with pytest.raises(InputError, match=message):
+        model(whole)
+    with pytest.raises(InputError, match=message):
+        model.check_patients(whole.patient_id, n_patches=lengths)
+
+
+def test_without_transport_fewer_tokens_than_prototypes_will_do() -> None:
+    for options in ({"together": False}, {"transport": "k-means"}):
+        assert build(modalities=("histology",), **options)(batch((9, 1))).log_risk.isfinite().all()

@@ -57,6 +57,9 @@ class RiskModel(nn.Module):
     Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
     """
 
+    def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
+        """Raise InputError, with names, where the model cannot take patients with so many patches in a pass."""
+
     def begin_step(self, epoch: float) -> None:
         """Move schedules to a fractional epoch (2.5 is the middle of the third); called before each training step."""
 

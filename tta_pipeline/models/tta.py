@@ -6,6 +6,7 @@ Symbols in comments: K prototypes, d = hidden_dim, s = shared_dim, H heads.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +22,31 @@ from tta_pipeline.models.tta_parts import Fusion, Prototypes, Transporter
 from tta_pipeline.numerics import alignment
 
 ORDER = ("genomics", "histology")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What one pass makes, stage by stage; lists hold one tensor per modality, omics first.
+
+    tokens: each (batch, tokens, d). masks: each (batch, tokens) bool.
+    logits: each (batch, tokens, K), of the working head.
+    plans: each (batch, tokens, K), Q = N P without gradient, or None where pooling is softmax alone.
+    pooled: each (batch, K, d).
+    refined: each (batch, K, d); `pooled` again without anchors.
+    fused: (batch, width), what the risk is linear in.
+    log_risk: (batch,).
+    diagnostics: numbers for the history.
+    """
+
+    tokens: list[Tensor]
+    masks: list[Tensor]
+    logits: list[Tensor]
+    plans: Sequence[Tensor | None]
+    pooled: list[Tensor]
+    refined: list[Tensor]
+    fused: Tensor
+    log_risk: Tensor
+    diagnostics: dict[str, float]
 
 
 class TTA(RiskModel):
@@ -70,6 +96,24 @@ class TTA(RiskModel):
             epoch, start=options.rho_start, epochs=options.rho_epochs, sharpness=options.rho_sharpness
         )
 
+    def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
+        """Refuse a patient without a patch, or with fewer tokens than there are prototypes to transport them to."""
+        patches = np.asarray(n_patches)
+        if "histology" in self.modalities:
+            _refuse(patches < 1, patient_id, expected="at least one valid patch per patient", found="none")
+        if not self.options.together or self.options.transport == "k-means":
+            return
+        sets = np.full_like(patches, self.n_sets)
+        tokens = np.stack([patches if name == "histology" else sets for name in self.modalities])
+        tokens = tokens.sum(axis=0) if self.options.sharing == "joint" else tokens.min(axis=0)  # (patients,)
+        _refuse(
+            tokens < self.options.prototypes,
+            patient_id,
+            expected=f"at least as many tokens to transport as prototypes (now {self.options.prototypes})",
+            found=f"fewer (down to {tokens.min()})",
+            remedy="Lower the model's prototypes, or leave these patients out.",
+        )
+
     def begin_step(self, epoch: float) -> None:
         """Set the transported mass of this step, and count it."""
         self.rho.fill_(self._rho_at(epoch))
@@ -82,23 +126,47 @@ class TTA(RiskModel):
             self.head_loss.zero_()
 
     def forward(self, batch: Batch) -> Output:
-        """Log-risk of each patient; auxiliary losses in training mode."""
-        tokens = [self._tokens(name, batch) for name in self.modalities]  # each (batch, tokens, d)
-        masks = [self._mask(name, batch) for name in self.modalities]  # each (batch, tokens)
+        """Log-risk of each patient; auxiliary losses in training mode.
+
+        Raises
+        ------
+        InputError
+            A patient has no token, fewer tokens than there are prototypes to transport them to, or logits that are
+            not finite.
+        """
+        stages = self.stages(batch)
+        losses = self.losses(stages) if self.training else {}
+        return Output(log_risk=stages.log_risk, losses=losses, diagnostics=stages.diagnostics)
+
+    def stages(self, batch: Batch) -> Stages:
+        """Every stage from tokens to log-risk, for whoever compares them with another implementation."""
+        self.check_patients(batch.patient_id, n_patches=batch.mask.sum(dim=1).tolist())
+        masks = [self._mask(name, batch) for name in self.modalities]
+        tokens = [self._tokens(name, batch) for name in self.modalities]
         heads = self.working_heads.tolist()
-        logits = [
-            self.prototypes(hidden, modality=index, head=heads[index]) for index, hidden in enumerate(tokens)
-        ]  # each (batch, tokens, K)
+        shared = [self.prototypes.shared(one, modality=i, head=heads[i]) for i, one in enumerate(tokens)]
+        logits = [self.prototypes.logits(one, modality=i) for i, one in enumerate(shared)]
         _check_finite(logits, batch.patient_id)
-        plans, diagnostics = self._plans(logits, tokens=tokens, masks=masks)
+        plans, diagnostics = self._plans(logits, tokens=tokens, shared=shared, masks=masks)
         pooled = [
             self._pool(hidden, scores, plan, mask)
             for hidden, scores, plan, mask in zip(tokens, logits, plans, masks, strict=True)
-        ]  # each (batch, K, d)
+        ]
         refined = self._refine(pooled)
-        log_risk = self.fusion(refined if self.options.replace_tokens else pooled)
-        losses = self._losses(logits, plans, tokens=tokens, masks=masks, refined=refined) if self.training else {}
-        return Output(log_risk=log_risk, losses=losses, diagnostics=diagnostics)
+        fused = self.fusion(refined if self.options.replace_tokens else pooled)
+        if self.prototypes.heads > 1:
+            diagnostics |= {f"working_head_{name}": heads[i] for i, name in enumerate(self.modalities)}
+        return Stages(
+            tokens=tokens,
+            masks=masks,
+            logits=logits,
+            plans=plans,
+            pooled=pooled,
+            refined=refined,
+            fused=fused,
+            log_risk=self.fusion.risk(fused)[:, 0],
+            diagnostics=diagnostics,
+        )
 
     def _tokens(self, name: str, batch: Batch) -> Tensor:
         raw = batch.features if name == "histology" else batch.expression
@@ -109,17 +177,20 @@ class TTA(RiskModel):
         return batch.mask if name == "histology" else batch.mask.new_ones(len(batch.expression), self.n_sets)
 
     def _plans(
-        self, logits: list[Tensor], *, tokens: list[Tensor], masks: list[Tensor]
+        self, logits: list[Tensor], *, tokens: list[Tensor], shared: list[Tensor], masks: list[Tensor]
     ) -> tuple[Sequence[Tensor | None], dict[str, float]]:
         if not self.options.together:
             return [None] * len(logits), {}
-        shared = None
+        similar = None  # unit vectors under head 0, whichever head works
         if self.options.similarity_weight > 0 and self.options.transport != "k-means":
             with torch.no_grad():
-                shared = [self.prototypes.shared(hidden, modality=i, head=0) for i, hidden in enumerate(tokens)]
+                similar = [
+                    self.prototypes.shared(hidden, modality=i, head=0) if head else shared[i].detach()
+                    for i, (hidden, head) in enumerate(zip(tokens, self.working_heads.tolist(), strict=True))
+                ]
         at_step_0 = self.options.preset == "released" and not self.training
         rho = self._rho_at(0.0) if at_step_0 else float(self.rho)
-        plans, diagnostics = self.transporter(logits, masks=masks, shared=shared, rho=rho)
+        plans, diagnostics = self.transporter(logits, masks=masks, shared=similar, rho=rho)
         return plans, diagnostics
 
     def _pool(self, hidden: Tensor, logits: Tensor, plan: Tensor | None, mask: Tensor) -> Tensor:
@@ -138,30 +209,23 @@ class TTA(RiskModel):
             refined.append(refiner(beside)[:, :-1])
         return refined
 
-    def _losses(
-        self,
-        logits: list[Tensor],
-        plans: Sequence[Tensor | None],
-        *,
-        tokens: list[Tensor],
-        masks: list[Tensor],
-        refined: list[Tensor],
-    ) -> dict[str, Tensor]:
+    def losses(self, stages: Stages) -> dict[str, Tensor]:
+        """Weighted auxiliary terms, by name; the multi-head one draws its views from torch's generator."""
         options, losses = self.options, {}
         consistent = self.prototypes.heads > 1 and int(self.steps) % options.consistency_every == 0
         for index, name in enumerate(self.modalities):
-            plan = plans[index]
+            plan = stages.plans[index]
             if plan is not None and options.assignment_weight > 0:
-                loss = alignment.assignment_loss(logits[index], plan, mask=masks[index])
+                loss = alignment.assignment_loss(stages.logits[index], plan, mask=stages.masks[index])
                 losses[f"assignment_{name}"] = options.assignment_weight * loss
             if self._contrasts:
-                summary = self.summary(refined[index].mean(dim=1))  # (batch, d)
+                summary = self.summary(stages.refined[index].mean(dim=1))  # (batch, d)
                 loss = alignment.contrast_loss(
                     summary, self.anchors, own=index, temperature=options.contrast_temperature
                 )
                 losses[f"contrast_{name}"] = options.contrast_weight * loss
             if consistent:
-                loss = self._consistency(index, tokens[index], masks[index])
+                loss = self._consistency(index, stages.tokens[index], stages.masks[index])
                 losses[f"consistency_{name}"] = options.consistency_weight * loss
         return losses
 
@@ -178,11 +242,21 @@ class TTA(RiskModel):
 
 def _check_finite(logits: list[Tensor], patient_id: Sequence[str]) -> None:
     finite = torch.stack([scores.flatten(1).sum(dim=1) for scores in logits]).isfinite().all(dim=0)  # (batch,)
-    if not bool(finite.all()):
-        rows = (~finite).nonzero().flatten().tolist()
+    _refuse(
+        ~finite.cpu().numpy(),
+        patient_id,
+        expected="finite prototype logits",
+        found="NaN or infinity",
+        remedy="Check their features and expression; set train.standardise_features, or lower the learning rate.",
+    )
+
+
+def _refuse(
+    bad: NDArray[np.bool_], patient_id: Sequence[str], *, expected: str, found: str, remedy: str = "Leave them out."
+) -> None:
+    if bad.any():
+        rows = np.flatnonzero(bad).tolist()
         named = ", ".join(patient_id[row] if patient_id else f"row {row}" for row in rows[:5])
         raise InputError(
-            f"expected finite prototype logits, found NaN or infinity for {len(rows)} of {len(finite)} patients: "
-            f"{named}. Check their features and expression; set train.standardise_features, or lower the "
-            "learning rate."
+            f"expected {expected}, found {found} for {len(rows)} of {len(bad)} patients: {named}. {remedy}"
         )

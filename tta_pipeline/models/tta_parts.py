@@ -36,9 +36,10 @@ class Prototypes(nn.Module):
         projections = self.projections[modality]
         return F.normalize(projections[head](hidden), dim=-1)  # type: ignore[index]
 
-    def forward(self, hidden: Tensor, *, modality: int, head: int) -> Tensor:
-        """Logits of tokens over prototypes: (batch, tokens, d) -> (batch, tokens, K)."""
-        return self._logits(self.shared(hidden, modality=modality, head=head), modality)
+    def logits(self, shared: Tensor, *, modality: int) -> Tensor:
+        """Logits over prototypes of vectors in the shared space: (..., s) -> (..., K)."""
+        bank = self.bank[modality % len(self.bank)]  # (K, s)
+        return shared @ F.normalize(bank, dim=-1).T / self.temperature
 
     def view_logits(self, hidden: Tensor, views: Tensor, *, modality: int) -> Tensor:
         """Mean logits of each view under each head: views (batch, 2, tokens) -> (2, H, batch, K).
@@ -48,11 +49,7 @@ class Prototypes(nn.Module):
         heads = [cast(nn.Linear, head) for head in cast(nn.ModuleList, self.projections[modality])]
         weight, bias = torch.stack([head.weight for head in heads]), torch.stack([head.bias for head in heads])
         means = mean_units(hidden, weight=weight, bias=bias, views=views)  # (H, batch, 2, s)
-        return self._logits(means, modality).permute(2, 0, 1, 3)
-
-    def _logits(self, shared: Tensor, modality: int) -> Tensor:
-        bank = self.bank[modality % len(self.bank)]  # (K, s)
-        return shared @ F.normalize(bank, dim=-1).T / self.temperature
+        return self.logits(means, modality=modality).permute(2, 0, 1, 3)
 
 
 class Transporter(nn.Module):
@@ -124,7 +121,9 @@ class Transporter(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Tokens of the modalities (omics first) to one log-risk; every way starts with a LayerNorm of the tokens.
+    """Tokens of the modalities (omics first) to one vector, in which the log-risk is linear: `risk`, without a bias.
+
+    Every way starts with a LayerNorm of the tokens.
 
     co-attention: a block over all tokens, then the means of each modality side by side.
     concat, sum, mlp: the means of the normalised tokens side by side, summed, or through a two-layer perceptron.
@@ -144,7 +143,7 @@ class Fusion(nn.Module):
         self.risk = nn.Linear(width, 1, bias=False)
 
     def forward(self, tokens: list[Tensor]) -> Tensor:
-        """Each (batch, K, d) -> (batch,)."""
+        """Each (batch, K, d) -> (batch, width)."""
         count = tokens[0].shape[1]
         beside = torch.cat(tokens, dim=1)  # (batch, modalities K, d)
         if self.kind == "co-attention":
@@ -155,8 +154,8 @@ class Fusion(nn.Module):
             mixed = self.mix(beside)
         means = mixed.unflatten(1, (len(tokens), count)).mean(dim=2)  # (batch, modalities, d)
         joined = means.sum(dim=1) if self.kind == "sum" else means.flatten(1)  # (batch, d) or (batch, modalities d)
-        log_risk: Tensor = self.risk(self.hidden(joined))[:, 0]
-        return log_risk
+        fused: Tensor = self.hidden(joined)
+        return fused
 
 
 def _nearest(logits: Tensor) -> Tensor:
