@@ -150,7 +150,11 @@ class Train(Section):
     warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly; cosine after it")
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
     ties: Literal["efron", "breslow"] = Field("efron", description="tied event times in the Cox likelihood")
-    checkpoint: Literal["last", "validation"] = Field("last", description="last epoch, or the best validation Cox loss")
+    checkpoint: Literal["last", "validation", "published"] = Field(
+        "last",
+        description="weights of the last epoch; of the best Cox loss on the validation part; or, as the published runs "
+        "did, of the best Cox loss on the test part: no estimate for new patients, and every table says so",
+    )
     standardise_features: bool = Field(False, description="scale features by mean and variance of the training fold")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     cache_gb: float = Field(8.0, ge=0, description="features kept in memory, in GB; the rest is read again")

@@ -49,10 +49,12 @@ DRAW = {
     "c_index": lambda: figures.c_index(RUNS, SUMMARY),
     "comparisons": lambda: figures.comparisons(PAIRS),
     "survival": lambda: figures.survival(
-        [curve("low risk"), curve("high risk")], ticks_days=np.array([0.0, 365]), note=""
+        [curve("low risk"), curve("high risk")], ticks_days=np.array([0.0, 365]), title="tta", note=""
     ),
-    "one group": lambda: figures.survival([curve("low risk")], ticks_days=np.array([0.0, 365]), note=""),
-    "training": lambda: figures.training([{"loss_cox": np.array([2.0, np.nan, 1])}, {"loss_cox": np.array([3.0])}]),
+    "one group": lambda: figures.survival([curve("low risk")], ticks_days=np.array([0.0, 365]), title="tta", note=""),
+    "training": lambda: figures.training(
+        [{"loss_cox": np.array([2.0, np.nan, 1])}, {"loss_cox": np.array([3.0])}], title="tta"
+    ),
     "attrition": lambda: cohort_figures.attrition(STEPS, kind="patient"),
     "events": lambda: cohort_figures.events(EVENTS, warn_below=10),
     "many folds": lambda: cohort_figures.events(pd.concat([EVENTS] * 20), warn_below=10),
@@ -82,19 +84,21 @@ def drawn_panels(monkeypatch, histories):
         return b""
 
     monkeypatch.setattr(figures, "png", look)
-    figures.training(histories)
+    figures.training(histories, title="tta")
     return panels
 
 
 def test_train_and_validation_share_a_panel_and_the_c_index_comes_first(monkeypatch):
     names = ["epoch", "learning_rate", "loss_cox", "rho", "train_c_index", "validation_c_index", "validation_cox"]
+    names += ["test_cox"]
     panels = drawn_panels(monkeypatch, [{name: np.arange(3.0) for name in names}])
     assert list(panels) == ["C-index", "Cox loss", "learning rate", "rho"]
-    assert panels["C-index"] == panels["Cox loss"] == ["train", "validation"]
+    assert panels["C-index"] == ["train", "validation"]
+    assert panels["Cox loss"] == ["train", "validation", "test"]
 
 
 def test_a_column_that_is_never_defined_has_no_panel(monkeypatch):
     history = {"loss": np.ones(2), "validation_loss": np.full(2, np.nan), "rho": np.full(2, np.nan)}
     assert list(drawn_panels(monkeypatch, [history])) == ["loss"]
-    assert figures.training([{"rho": np.full(2, np.nan)}]) is None
-    assert figures.training([]) is None
+    assert figures.training([{"rho": np.full(2, np.nan)}], title="tta") is None
+    assert figures.training([], title="tta") is None

@@ -19,6 +19,11 @@ MODEL = config.TTA(hidden_dim=8, shared_dim=8, prototypes=3, heads=2)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study with one trained model, train.h5."""
     study = write_study(tmp_path_factory.mktemp("study"))
+    train_one(study)
+    return study
+
+
+def train_one(study: Study) -> None:
     train.run(
         **study.inputs,  # type: ignore[arg-type]
         repeat=0,
@@ -30,7 +35,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
         config=config.Train(epochs=3, batch_size=8, device="cpu"),
         bad_slides=config.BadSlides(),
     )
-    return study
 
 
 @pytest.fixture
@@ -104,7 +108,8 @@ def test_the_mass_and_heads_of_training_are_used(study: Study) -> None:
     checkpoint = artifacts.read_checkpoint(study.folder / "train.h5")
     assert 0.106 < checkpoint.weights["rho"] < 1
     checkpoint.weights["rho"] = np.float32(1.0)
-    artifacts.write_checkpoint(study.folder / "train.h5", checkpoint, options={}, inputs={})
+    inputs = {"splits": study.folder / "splits.tsv"}
+    artifacts.write_checkpoint(study.folder / "train.h5", checkpoint, options={}, inputs=inputs)
     assert not np.allclose(before, evaluated(study).risk, rtol=0, atol=1e-7)
 
 
@@ -128,9 +133,36 @@ def test_features_of_another_width_are_an_error(study: Study) -> None:
         evaluated(study)
 
 
-def test_a_fold_without_test_patients_is_an_error(study: Study) -> None:
+def test_other_splits_than_those_of_the_training_are_an_error(study: Study) -> None:
     table = tables.read_table(study.folder / "splits.tsv", columns=tables.SPLITS)
-    table = table[table["role"] != "test"]
+    table["role"] = table["role"].map({"train": "test", "test": "train", "validation": "validation"})
     tables.write_table(study.folder / "splits.tsv", table, columns=tables.SPLITS)
+    with pytest.raises(InputError, match=r"expected the splits that .*train.h5 was trained on, found others"):
+        evaluated(study)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"hidden_dim": 16}, r"train.h5: expected the weights .* found others: .*size mismatch"),
+        ({"anchors": False}, r"train.h5: expected the weights .* found others: .*[Uu]nexpected key.*anchors"),
+        ({"hidden_dim": -1}, r"train.h5: the model's section: hidden_dim: Input should be greater"),
+        ({"wings": 2}, r"train.h5: the model's section: wings: Extra inputs"),
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_an_error(
+    study: Study, section: dict[str, object], message: str
+) -> None:
+    checkpoint = artifacts.read_checkpoint(study.folder / "train.h5")
+    checkpoint.attributes["model"] |= section
+    inputs = {"splits": study.folder / "splits.tsv"}
+    artifacts.write_checkpoint(study.folder / "train.h5", checkpoint, options={}, inputs=inputs)
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        evaluated(study)
+
+
+def test_a_fold_without_test_patients_is_an_error(tmp_path: Path) -> None:
+    study = write_study(tmp_path, n_test=0)
+    train_one(study)
     with pytest.raises(InputError, match="expected test patients in repeat 0, fold 0, found none"):
         evaluated(study)

@@ -24,7 +24,16 @@ PATIENTS, FOLDS = 60, 3
 CONFIG = Report(bootstrap=100)
 
 
-def write_study(folder: Path, *, models=("tta", "genes"), seeds=1, no_events_in_fold=None, median=True, quality=1.0):
+def write_study(
+    folder: Path,
+    *,
+    models=("tta", "genes"),
+    seeds=1,
+    no_events_in_fold=None,
+    median=True,
+    quality=1.0,
+    chosen_on="last epoch",
+):
     """Arguments of `report.run` for a study whose first model knows more of the true risk than the second."""
     generator = np.random.default_rng(0)
     names = [f"P{number:02d}" for number in range(PATIENTS)]
@@ -66,6 +75,7 @@ def write_study(folder: Path, *, models=("tta", "genes"), seeds=1, no_events_in_
                 test = np.flatnonzero(fold_of == fold)
                 train = [p for p in range(PATIENTS) if role(p, fold) == "train"]
                 about = {"name": model, "repeat": 0, "fold": fold, "seed": seed, "n_train": len(train)}
+                about["chosen_on"] = chosen_on
                 about["n_train_events"] = int(event[train].sum())
                 given["evaluated"].append(folder / "evaluate" / model / f"r0_f{fold}_s{seed}.h5")
                 artifacts.write_predictions(
@@ -309,3 +319,26 @@ def test_truth_that_does_not_fit(study, tmp_path, content, match):
     if content is not None:
         path.write_text(content)
     refused(study, tmp_path, error=InputError, match=match, config=CONFIG.model_copy(update={"truth": path}))
+
+
+def test_a_choice_on_the_test_part_is_said_in_every_table_and_figure(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report.figures, "training", lambda _, *, title: drawn.append(title))
+    survival = report.figures.survival
+    monkeypatch.setattr(
+        report.figures, "survival", lambda *a, title, **k: (drawn.append(title), survival(*a, title=title, **k))[1]
+    )
+    report.run(**write_study(tmp_path, chosen_on="test"), out=tmp_path / "report", config=CONFIG)
+    labelled = ["tta [chosen on the test part]", "genes [chosen on the test part]"]
+    assert drawn == labelled * 2
+    for name in ("metrics", "pooled", "summary", "groups"):
+        assert list(read(tmp_path / "report", name)["model"].unique()) == labelled
+    (pair,) = read(tmp_path / "report", "comparisons").to_dict("records")
+    assert [pair["model_a"], pair["model_b"]] == labelled
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "the epoch was chosen by the test patients themselves" in page
+    assert (tmp_path / "report" / "survival_tta.png").is_file()
+
+
+def test_an_honest_choice_has_no_label(study):
+    assert "chosen" not in (study[1] / "index.html").read_text(encoding="utf-8")

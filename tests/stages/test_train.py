@@ -48,12 +48,13 @@ def test_the_artifact_says_what_was_trained_on_whom(study: Study) -> None:
     found = checkpoint.attributes
     assert found["model"] == config.TTA(**SMALL).model_dump(mode="json")
     expected = {"name": "small", "repeat": 0, "fold": 0, "seed": 0, "epoch": 3, "feature_dim": 6, "excluded": {}}
+    expected |= {"chosen_on": "last epoch"}
     assert expected.items() <= found.items()
     assert (found["n_train"], found["n_validation"]) == (16, 4)
     assert found["n_train_events"] == events[study.ids("train")].sum()
     columns = {"loss_cox", "loss_assignment_histology", "loss_contrast_genomics", "loss_consistency_genomics"}
     columns |= {"rho", "learning_rate", "train_c_index", "validation_c_index", "validation_cox", "solver_residual"}
-    columns |= {"solver_iterations", "steps_without_events"}
+    columns |= {"solver_iterations", "steps_without_events", "working_head_histology", "working_head_genomics"}
     assert columns <= set(checkpoint.history)
     assert {len(values) for values in checkpoint.history.values()} == {3}
 
@@ -130,6 +131,30 @@ def test_the_best_epoch_is_kept_with_the_mass_it_reached(study: Study) -> None:
     expected = rho_at(best - 1 + (per_epoch - 1) / per_epoch, start=0.1, epochs=10, sharpness=5)
     assert checkpoint.weights["rho"] == pytest.approx(expected)
     assert checkpoint.history["rho"][best - 1] == pytest.approx(expected)
+
+
+def test_published_chooses_by_the_test_patients_and_says_so(study: Study) -> None:
+    options: dict[str, Any] = {"epochs": 6, "learning_rate": 0.02, "warmup_fraction": 0.0}
+    checkpoint, honest = trained(study, checkpoint="published", **options), trained(study, **options)
+    assert (checkpoint.attributes["chosen_on"], checkpoint.attributes["n_test"]) == ("test", 5)
+    assert checkpoint.attributes["epoch"] == int(np.argmin(checkpoint.history["test_cox"])) + 1 < 6
+    for column in honest.history:  # but for the choice it is the same training
+        np.testing.assert_array_equal(checkpoint.history[column], honest.history[column])
+    assert not any(column.startswith("test_") for column in honest.history)
+
+
+def test_published_needs_events_in_the_test_part(study: Study) -> None:
+    table = tables.read_table(study.folder / "patients.tsv", columns=tables.PATIENTS)
+    table.loc[table["patient_id"].isin(study.ids("test")), "event"] = False
+    tables.write_table(study.folder / "patients.tsv", table, columns=tables.PATIENTS)
+    with pytest.raises(InputError, match="published expects test patients with events, found 5 patients and no event"):
+        trained(study, checkpoint="published")
+
+
+def test_a_patient_with_fewer_tokens_than_prototypes_is_named_before_training(study: Study) -> None:
+    with pytest.raises(InputError, match=r"prototypes \(now 40\), found fewer .* for 16 of 16 patients: P0"):
+        trained(study, model={"prototypes": 40})
+    assert not (study.folder / "train" / "checkpoint.h5.partial").exists()
 
 
 def test_it_learns_a_planted_risk(study: Study) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tta_pipeline.io.drawing import BLACK, BLUE, DAYS_PER_YEAR, GREY, ORANGE, STYLE, WIDTH_IN, canvas, label_rows, png
 
 _TITLES = {"c_index": "C-index", "cox": "Cox loss"}
+_PARTS = {"train": (BLUE, "-"), "validation": (ORANGE, "--"), "test": (BLACK, ":")}
 _FIRST = ("c_index", "cox", "loss")
 
 
@@ -69,7 +70,7 @@ def comparisons(table: pd.DataFrame) -> bytes:
         return png(figure)
 
 
-def survival(curves: Sequence[SurvivalCurve], *, ticks_days: NDArray[np.float64], note: str) -> bytes:
+def survival(curves: Sequence[SurvivalCurve], *, ticks_days: NDArray[np.float64], title: str, note: str) -> bytes:
     """Kaplan-Meier curves of risk groups with intervals, censoring marks and numbers at risk at each tick."""
     with mpl.rc_context(STYLE):
         figure, axes = canvas(height_in=4.4)
@@ -90,16 +91,17 @@ def survival(curves: Sequence[SurvivalCurve], *, ticks_days: NDArray[np.float64]
         axes.set(xlim=(0, None), ylim=(0, 1.02), ylabel="probability of survival", xticks=ticks)
         axes.set_xticklabels([f"{tick:g}" for tick in ticks])
         axes.set_xlabel("years of follow-up")
+        axes.set_title(title, loc="left")
         axes.legend(loc="upper right")
         axes.text(0.015, 0.04, note, transform=axes.transAxes, fontsize=9.5)
         _numbers_at_risk(axes, curves, ticks)
         return png(figure)
 
 
-def training(histories: Sequence[Mapping[str, NDArray[np.float64]]]) -> bytes | None:
+def training(histories: Sequence[Mapping[str, NDArray[np.float64]]], *, title: str) -> bytes | None:
     """Every column of the histories against the epoch: mean over fits, and a band of one standard deviation.
 
-    Columns that differ in the prefix `train_`, `loss_` or `validation_` alone share a panel.
+    Columns that differ in the prefix `train_`, `loss_`, `validation_` or `test_` alone share a panel.
     None where there is nothing to draw.
     """
     panels: dict[str, list[str]] = {}
@@ -116,10 +118,11 @@ def training(histories: Sequence[Mapping[str, NDArray[np.float64]]]) -> bytes | 
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
-        for axes, (title, names) in zip(grid.flat, panels.items(), strict=False):
+        figure.suptitle(title, x=0.01, ha="left")
+        for axes, (quantity, names) in zip(grid.flat, panels.items(), strict=False):
             for name in names:
                 _band(axes, [history[name] for history in histories if name in history], name=name)
-            axes.set(title=_TITLES.get(title, title.replace("_", " ")), xlabel="epoch")
+            axes.set(title=_TITLES.get(quantity, quantity.replace("_", " ")), xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)
             if len(names) > 1:
@@ -128,7 +131,7 @@ def training(histories: Sequence[Mapping[str, NDArray[np.float64]]]) -> bytes | 
 
 
 def _quantity(column: str) -> str:
-    for prefix in ("train_", "validation_", "loss_"):
+    for prefix in ("train_", "validation_", "test_", "loss_"):
         column = column.removeprefix(prefix)
     return column
 
@@ -141,12 +144,11 @@ def _band(axes: Axes, columns: Sequence[NDArray[np.float64]], *, name: str) -> N
     shown = np.isfinite(values).any(axis=0)
     epoch, masked = 1 + np.flatnonzero(shown), np.ma.masked_invalid(values[:, shown])
     mean, std = masked.mean(axis=0).filled(np.nan), masked.std(axis=0).filled(np.nan)
-    later = name.startswith("validation_")
-    colour = ORANGE if later else BLUE
+    part = next((part for part in _PARTS if name.startswith(f"{part}_")), "train")
+    colour, dash = _PARTS[part]
     axes.fill_between(epoch, mean - std, mean + std, color=colour, alpha=0.18, lw=0)
     axes.plot(
-        epoch, mean, color=colour, ls="--" if later else "-", lw=1.6, marker="o" if len(epoch) == 1 else None,
-        label="validation" if later else "train",
+        epoch, mean, color=colour, ls=dash, lw=1.6, marker="o" if len(epoch) == 1 else None, label=part,
     )  # fmt: skip
 
 

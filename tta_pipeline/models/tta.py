@@ -101,7 +101,7 @@ class TTA(RiskModel):
         patches = np.asarray(n_patches)
         if "histology" in self.modalities:
             _refuse(patches < 1, patient_id, expected="at least one valid patch per patient", found="none")
-        if not self.options.together or self.options.transport == "k-means":
+        if not len(patches) or not self.options.together or self.options.transport == "k-means":
             return
         sets = np.full_like(patches, self.n_sets)
         tokens = np.stack([patches if name == "histology" else sets for name in self.modalities])

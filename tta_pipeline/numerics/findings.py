@@ -10,6 +10,15 @@ from tta_pipeline.numerics.metrics import TIED_RISK, Fold
 _MOST_NAMED = 6
 
 
+def of_choice(models: Sequence[str]) -> list[str]:
+    """Models whose weights were chosen on the patients that they are tested on."""
+    return [
+        f"{model}: the epoch was chosen by the test patients themselves (train.checkpoint: published). Its C-index is "
+        "too high, and no estimate for new patients."
+        for model in models
+    ]
+
+
 def of_test_parts(metrics: pd.DataFrame, *, few_events: int) -> list[str]:
     """Test parts with few events and those without a C-index."""
     found = []

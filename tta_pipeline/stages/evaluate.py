@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from tta_pipeline.config import BadSlides, Evaluate, Model
+from tta_pipeline.config import BadSlides, Evaluate, Model, describe
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import artifacts, study
+from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import digests, require, select
 from tta_pipeline.models import MODELS
@@ -20,7 +20,7 @@ from tta_pipeline.models.device import device_named
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics.survival import survival_at
 
-_CARRIED = ("name", "repeat", "fold", "seed", "epoch", "n_train", "n_train_events", "n_validation")
+_CARRIED = ("name", "repeat", "fold", "seed", "epoch", "chosen_on", "n_train", "n_train_events", "n_validation")
 
 
 def run(
@@ -53,9 +53,11 @@ def run(
     Raises
     ------
     InputError
-        No test patients, or genes, pathways or features other than those that the model was trained on.
+        No test patients, splits, genes, pathways or features other than those that the model was trained on, weights
+        that are not of the model's own section, or patients that the model cannot take.
     """
     checkpoint = artifacts.read_checkpoint(trained)
+    _check_splits(splits, trained=trained)
     attributes = checkpoint.attributes
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
     ids = study.read_role(splits, repeat=attributes["repeat"], fold=attributes["fold"], role="test")
@@ -74,16 +76,19 @@ def run(
         )
     test = select(ids, patients=known, bags=bags, pathways=genes)
     device = device_named(config.device, key="evaluate.device")
+    network = _restore(checkpoint, genes, trained=trained).to(device)
+    n_patches = np.minimum(test.n_patches, config.max_patches).tolist()
+    network.check_patients(test.patient_id, n_patches=n_patches)
 
     def read(patient_id: str) -> NDArray[np.floating[Any]]:
         generator = np.random.default_rng([config.seed, zlib.crc32(patient_id.encode())])
         return bags.draw(patient_id, count=config.max_patches, generator=generator)
 
     risk = score(
-        _restore(checkpoint, genes).to(device),
+        network,
         read,
         patient_id=test.patient_id,
-        n_patches=np.minimum(test.n_patches, config.max_patches).tolist(),
+        n_patches=n_patches,
         expression=test.expression,
         scaler=checkpoint.scaler,
         device=device,
@@ -104,13 +109,32 @@ def run(
     artifacts.write_predictions(out, predictions, options=config.model_dump(mode="json"), inputs=sources)
 
 
-def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways) -> RiskModel:
-    options: Model = TypeAdapter(Model).validate_python(checkpoint.attributes["model"])
+def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, trained: Path) -> RiskModel:
+    try:
+        options: Model = TypeAdapter(Model).validate_python(checkpoint.attributes["model"])
+    except ValidationError as error:
+        raise InputError(describe(error, where=f"{trained}: the model's section")) from error
     network = MODELS[options.architecture](
         options, feature_dim=checkpoint.attributes["feature_dim"], pathways=genes.members()
     )
-    network.load_state_dict({key: torch.from_numpy(np.asarray(value)) for key, value in checkpoint.weights.items()})
+    weights = {key: torch.from_numpy(np.asarray(value)) for key, value in checkpoint.weights.items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{trained}: expected the weights of the model that its own section describes, found others: {error} "
+            "Train again."
+        ) from error
     return network
+
+
+def _check_splits(splits: Path, *, trained: Path) -> None:
+    """Under other splits, patients that the model was trained on may stand in the test part."""
+    if hdf5.read_origin(trained).inputs.get("splits") != hdf5.fingerprint(splits):
+        raise InputError(
+            f"{splits}: expected the splits that {trained} was trained on, found others, whose test patients it may "
+            "know. Train again, or give the splits of that training."
+        )
 
 
 def _check_genes(genes: artifacts.Pathways, attributes: dict[str, Any], *, trained: Path, pathways: Path) -> None:

@@ -21,6 +21,7 @@ from tta_pipeline.numerics.metrics import Fold, check_outcomes
 log = logging.getLogger(__name__)
 
 FEW_EVENTS = 10
+ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
 TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
 _FIT = ("repeat", "fold", "seed")
 
@@ -92,6 +93,7 @@ def run(
     )
     pictures = _pictures(made, groups=groups, checkpoints=checkpoints, sets=sets, confidence=config.confidence)
     warnings = [
+        *findings.of_choice([model for model in models if model.endswith(ON_TEST)]),
         *findings.of_test_parts(made["metrics"], few_events=FEW_EVENTS),
         *findings.of_risks(models),
         *findings.of_direction(made["summary"]),
@@ -102,7 +104,7 @@ def run(
     ]
     for name, columns in files.TABLES.items():
         tables.write_table(out / f"{name}.tsv", made[name], columns=columns)
-    files.write_pictures(out, pictures)
+    files.write_pictures(out, {name.removesuffix(ON_TEST): picture for name, picture in pictures.items()})
     files.write_page(
         out / "index.html",
         {name: made[name].to_dict("records") for name in files.TABLES}
@@ -114,6 +116,7 @@ def run(
             "level": f"{config.confidence:.0%}",
             "bootstrap": config.bootstrap,
             "few_events": FEW_EVENTS,
+            "on_test": ON_TEST,
             "left_out_sets": sets[~sets["kept"]].to_dict("records"),
             "has_training": any(name.startswith("training_") for name in pictures),
             "pictures": pictures,
@@ -156,9 +159,10 @@ def _read_evaluated(paths: Sequence[Path]) -> tuple[dict[str, list[Fold]], pd.Da
             time_days=found.time_days,
             event=found.event,
         )
-        models.setdefault(str(found.attributes["name"]), []).append(part)
+        model = _label(found.attributes)
+        models.setdefault(model, []).append(part)
         left_out |= _excluded([found.attributes])
-        sizes.append((*key, found.attributes["n_train"], found.attributes["n_train_events"]))
+        sizes.append((model, *key[1:], found.attributes["n_train"], found.attributes["n_train_events"]))
     return models, pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"]), left_out
 
 
@@ -175,8 +179,13 @@ def _read_trained(paths: Sequence[Path]) -> dict[str, list[artifacts.Checkpoint]
         if missing:
             raise ArtifactError(f"{path}: expected the attributes {sorted(missing)}, found none. Train again.")
         light = artifacts.Checkpoint({}, {}, {}, history=found.history, attributes=found.attributes)
-        models.setdefault(str(found.attributes["name"]), []).append(light)
+        models.setdefault(_label(found.attributes), []).append(light)
     return models
+
+
+def _label(attributes: Mapping[str, object]) -> str:
+    """A model's name, with what a reader must know of the choice of its weights."""
+    return f"{attributes['name']}{ON_TEST if attributes.get('chosen_on') == 'test' else ''}"
 
 
 def _options(checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]], config: Report) -> list[dict[str, object]]:
@@ -235,15 +244,17 @@ def _pictures(
     if (made["comparisons"]["verdict"] != "not compared").any():
         pictures["comparisons"] = figures.comparisons(made["comparisons"])
     for row in made["groups"].to_dict("records"):
-        pictures[f"survival_{row['model']}"] = _survival(groups[row["model"]], p=row["p"], confidence=confidence)
+        pictures[f"survival_{row['model']}"] = _survival(
+            groups[row["model"]], model=row["model"], p=row["p"], confidence=confidence
+        )
     for model, own in checkpoints.items():
-        picture = figures.training([one.history for one in own])
+        picture = figures.training([one.history for one in own], title=model)
         if picture is not None:
             pictures[f"training_{model}"] = picture
     return pictures
 
 
-def _survival(groups: RiskGroups, *, p: float, confidence: float) -> bytes:
+def _survival(groups: RiskGroups, *, model: str, p: float, confidence: float) -> bytes:
     longest_years = int(groups.time_days.max() // DAYS_PER_YEAR)
     every = max(1, -(-longest_years // 8))
     ticks_days = np.array([DAYS_PER_YEAR * year for year in range(0, longest_years + 1, every)], dtype=np.float64)
@@ -266,4 +277,4 @@ def _survival(groups: RiskGroups, *, p: float, confidence: float) -> bytes:
             )
         )
     note = "log-rank p not defined" if np.isnan(p) else f"log-rank p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
-    return figures.survival(curves, ticks_days=ticks_days, note=note)
+    return figures.survival(curves, ticks_days=ticks_days, title=model, note=note)

@@ -35,10 +35,16 @@ from tta_pipeline.numerics.survival import breslow_baseline, cox_loss
 log = logging.getLogger(__name__)
 
 
+_SHOWN = ("loss_", "rho", "train_", "validation_", "test_")  # columns of the history beside the progress bar
+_CHOICE = {"validation": "validation", "published": "test"}  # train.checkpoint -> the role whose Cox loss chooses
+
+
 @dataclass(frozen=True)
 class _Data:
+    """`watched`: patients scored after each epoch, by role; the test part only where a study asks for that."""
+
     train: Group
-    validation: Group
+    watched: dict[str, Group]
     bags: Bags
     scaler: Scaler
     device: torch.device
@@ -62,7 +68,8 @@ def run(
 ) -> None:
     """Train one model on the training patients of one fold, and write it with everything that was fitted.
 
-    Test patients take no part: their feature files are not opened, their outcomes and expression not used.
+    Test patients take no part: their feature files are not opened, their outcomes and expression not used. The one
+    exception is `checkpoint: published`, which chooses the epoch by them and says so in the artifact (`chosen_on`).
 
     Parameters
     ----------
@@ -88,20 +95,25 @@ def run(
     Raises
     ------
     InputError
-        No events to learn from, no validation patients to choose by, inputs that do not belong together.
+        No events to learn from, no patients with events to choose by, inputs that do not belong together, patients
+        that the model cannot take.
     """
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
-    roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in ("train", "validation")}
+    read = ("train", "validation", *(["test"] if config.checkpoint == "published" else []))
+    roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in read}
     genes = artifacts.read_pathways(pathways)
     wanted = require([one for ids in roles.values() for one in ids], patients=known, bad_slides=bad_slides)
     bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
-    _check(groups["train"], groups["validation"], config=config)
+    _check(groups, config=config)
     scaler = _scaler(groups["train"], bags, standardise_features=config.standardise_features)
-    data = _Data(groups["train"], groups["validation"], bags, scaler, device_named(config.device, key="train.device"))
+    watched = {role: group for role, group in groups.items() if role != "train" and len(group)}
+    data = _Data(groups["train"], watched, bags, scaler, device_named(config.device, key="train.device"))
 
     torch.manual_seed(seed)
     network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=genes.members()).to(data.device)
+    for group in groups.values():
+        network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, config.patches).tolist())
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     made_from = {
         "version": __version__,
@@ -125,6 +137,7 @@ def run(
             "model": model.model_dump(mode="json"),
             "feature_dim": bags.width,
             "epoch": epoch,
+            "chosen_on": _CHOICE.get(config.checkpoint, "last epoch"),
             "excluded": bags.excluded,
             "train_risk_median": float(np.median(risk)),
             **{f"n_{role}": len(group) for role, group in groups.items()},
@@ -136,13 +149,16 @@ def run(
     journal.remove()
 
 
-def _check(train: Group, validation: Group, *, config: Train) -> None:
+def _check(groups: dict[str, Group], *, config: Train) -> None:
+    train = groups["train"]
     if not train.event.any():
         raise InputError(f"expected events among the training patients, found none in {len(train)}. Check the splits.")
-    if config.checkpoint == "validation" and not validation.event.any():
+    role = _CHOICE.get(config.checkpoint)
+    if role is not None and not groups[role].event.any():
+        remedy = "Raise splits.validation_fraction, or set" if role == "validation" else "Draw other splits, or set"
         raise InputError(
-            f"train.checkpoint: validation expects validation patients with events, found {len(validation)} patients "
-            "and no event. Raise splits.validation_fraction, or set train.checkpoint: last."
+            f"train.checkpoint: {config.checkpoint} expects {role} patients with events, found {len(groups[role])} "
+            f"patients and no event. {remedy} train.checkpoint: last."
         )
 
 
@@ -162,6 +178,7 @@ def _fit(
 
     The state is kept in the journal after each epoch, and taken up from there.
     """
+    criterion = f"{_CHOICE.get(config.checkpoint)}_cox"
     optimiser = adamw(network, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     per_epoch = -(-len(data.train) // config.batch_size)
     progress = journal.load(network, optimiser)
@@ -189,12 +206,12 @@ def _fit(
             bar.update()
         if epoch + 1 < config.epochs:  # a head chosen after the last step would never have been trained by the Cox loss
             network.end_epoch()
-        rows.append(record.row() | _training_c(record, data.train) | _validate(network, data, config=config))
-        if config.checkpoint == "validation" and (
-            progress.best is None or rows[-1]["validation_cox"] < progress.best[0]
-        ):
+        rows.append(record.row() | _training_c(record, data.train))
+        for role, watched in data.watched.items():
+            rows[-1] |= _watch(network, data, watched, role=role, config=config)
+        if config.checkpoint in _CHOICE and (progress.best is None or rows[-1][criterion] < progress.best[0]):
             weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
-            progress.best = rows[-1]["validation_cox"], epoch + 1, weights
+            progress.best = rows[-1][criterion], epoch + 1, weights
         journal.save(progress, network, optimiser)
         _report(bar, rows[-1], epoch=epoch + 1, epochs=config.epochs)
     bar.close()
@@ -244,12 +261,10 @@ def _losses(
     return {"cox": cox_loss(output.log_risk, time_days=time_days, event=event, ties=config.ties)} | output.losses
 
 
-def _validate(network: RiskModel, data: _Data, *, config: Train) -> dict[str, float]:
-    group = data.validation
-    if not len(group):
-        return {}
+def _watch(network: RiskModel, data: _Data, group: Group, *, role: str, config: Train) -> dict[str, float]:
+    """C-index and Cox loss of patients that are not trained on, the loss where one of them has an event."""
     risk = _score(network, data, group)
-    row = {"validation_c_index": _c_index(risk, group)}
+    row = {f"{role}_c_index": _c_index(risk, group)}
     if group.event.any():
         loss = cox_loss(
             torch.from_numpy(risk),
@@ -257,7 +272,7 @@ def _validate(network: RiskModel, data: _Data, *, config: Train) -> dict[str, fl
             event=torch.from_numpy(group.event),
             ties=config.ties,
         )
-        row["validation_cox"] = float(loss)
+        row[f"{role}_cox"] = float(loss)
     return row
 
 
@@ -284,7 +299,7 @@ def _training_c(record: Epoch, group: Group) -> dict[str, float]:
 
 
 def _report(bar: "tqdm[Any]", row: dict[str, float], *, epoch: int, epochs: int) -> None:
-    shown = {key: f"{row[key]:.3f}" for key in sorted(row) if key.startswith(("loss_", "rho", "train_", "validation_"))}
+    shown = {key: f"{row[key]:.3f}" for key in sorted(row) if key.startswith(_SHOWN)}
     bar.set_postfix(shown)
     if bar.disable:
         log.info("epoch %d/%d %s", epoch, epochs, " ".join(f"{key}={value}" for key, value in shown.items()))
