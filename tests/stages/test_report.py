@@ -93,6 +93,7 @@ def write_study(
                     inputs=inputs,
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
+                about["model"] = {"architecture": "tta", "anchors": number == 0, "modalities": ["a", "b"][: number + 1]}
                 known = {report.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
                 loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
                 artifacts.write_checkpoint(
@@ -342,3 +343,27 @@ def test_a_choice_on_the_test_part_is_said_in_every_table_and_figure(tmp_path, m
 
 def test_an_honest_choice_has_no_label(study):
     assert "chosen" not in (study[1] / "index.html").read_text(encoding="utf-8")
+
+
+def test_variants_of_the_first_model_stand_in_one_table(study):
+    table = read(study[1], "ablations")
+    summary, (pair,) = read(study[1], "summary"), read(study[1], "comparisons").to_dict("records")
+    assert list(table["model"]) == ["tta", "genes"]
+    assert list(table["changes"]) == ["", "anchors=False, modalities=a+b"]
+    for column in ("c_mean", "c_std_folds", "c_pooled", "c_low", "c_high"):
+        assert list(table[column]) == list(summary[column])
+    assert np.isnan(table["c_difference"][0])
+    assert table["c_difference"][1] == -pair["c_difference"]
+    assert (table["difference_low"][1], table["difference_high"][1]) == (-pair["c_high"], -pair["c_low"])
+    page = (study[1] / "index.html").read_text(encoding="utf-8")
+    assert "anchors=False, modalities=a+b" in page
+
+
+def test_many_models_are_shown_beside_the_first_one(tmp_path):
+    models = ("tta", "b", "c", "d", "e")
+    report.run(**write_study(tmp_path, models=models), out=tmp_path / "report", config=CONFIG)
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert len(read(tmp_path / "report", "comparisons")) == 10
+    assert [page.count(f"tta − {other}</td>") for other in models[1:]] == [1, 1, 1, 1]  # noqa: RUF001
+    assert "b − c" not in page  # noqa: RUF001
+    assert "6 pairs without the first model are in comparisons.tsv" in page

@@ -79,7 +79,7 @@ def write_study(folder: Path) -> Workflow:
         "tiles": {"mpp": 2.0, "tile_size_px": 64},
         "features": {"encoder": "test_efficientnet", "weights": "input/weights.safetensors"},
         "splits": {"folds": 2, "validation_fraction": 0},
-        "models": {"tta": {}},
+        "models": {"tta": {"prototypes": 4}},
         "train": {"epochs": 1},
         "report": {"bootstrap": 100},
     }

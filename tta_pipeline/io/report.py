@@ -73,6 +73,19 @@ COMPARISONS = {
     "verdict": "string",
     "reason": "string",
 }
+# One row per variant of the first model; numerics.results.ablations says what the columns are.
+ABLATIONS = {
+    "model": "string",
+    "changes": "string",
+    "c_mean": "float64",
+    "c_std_folds": "float64",
+    "c_pooled": "float64",
+    "c_low": "float64",
+    "c_high": "float64",
+    "c_difference": "float64",
+    "difference_low": "float64",
+    "difference_high": "float64",
+}
 # One row per model: high-risk against low-risk test patients.
 GROUPS = {
     "model": "string",
@@ -109,6 +122,7 @@ TABLES = {
     "pooled": POOLED,
     "summary": SUMMARY,
     "comparisons": COMPARISONS,
+    "ablations": ABLATIONS,
     "groups": GROUPS,
     "events": EVENTS,
     "attrition": ATTRITION_STEPS,

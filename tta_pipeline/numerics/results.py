@@ -147,6 +147,41 @@ def compare(models: Models, bootstrap: Mapping[str, NDArray[np.float64]], *, con
     return pd.DataFrame(rows, columns=columns)
 
 
+def ablations(
+    summary: pd.DataFrame, comparisons: pd.DataFrame, options: Mapping[str, Mapping[str, object]]
+) -> pd.DataFrame:
+    """One row per variant of the first model: the same architecture with other options.
+
+    changes: the options in which a variant differs from the first model, as `key=value`; empty for the first.
+    c_mean, c_std_folds, c_pooled, c_low, c_high: as in the summary.
+    c_difference, difference_low, difference_high: C of the variant minus C of the first model, with the paired
+    bootstrap interval; NaN for the first.
+
+    Returns
+    -------
+    Empty where there is no variant, or no options are known.
+    """
+    columns = ["model", "changes", "c_mean", "c_std_folds", "c_pooled", "c_low", "c_high"]
+    differences = ["c_difference", "difference_low", "difference_high"]
+    models = [model for model in summary["model"] if "architecture" in options.get(model, {})]
+    family = [one for one in models if options[one]["architecture"] == options[models[0]]["architecture"]]
+    if len(family) < 2:
+        return pd.DataFrame(columns=columns + differences)
+    first = options[family[0]]
+    table = summary[summary["model"].isin(family)].copy()
+    table["changes"] = [
+        ", ".join(f"{key}={_plain(value)}" for key, value in options[one].items() if first.get(key) != value)
+        for one in table["model"]
+    ]
+    against = comparisons[comparisons["model_a"] == family[0]].set_index("model_b")
+    against = -against[["c_difference", "c_high", "c_low"]].set_axis(differences, axis=1)
+    return table[columns].merge(against, left_on="model", right_index=True, how="left").reset_index(drop=True)
+
+
+def _plain(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _sizes(parts: Sequence[Fold]) -> dict[str, int]:
     died = {str(name): bool(event) for part in parts for name, event in zip(part.patient_id, part.event, strict=True)}
     return {

@@ -21,6 +21,7 @@ from tta_pipeline.numerics.metrics import Fold, check_outcomes
 log = logging.getLogger(__name__)
 
 FEW_EVENTS = 10
+MOST_PAIRED = 4  # models up to which the page shows every pair
 ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
 TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
 _FIT = ("repeat", "fold", "seed")
@@ -83,6 +84,8 @@ def run(
 
     made = _result_tables(models, truth=truth, config=config)
     made["metrics"] = made["metrics"].merge(sizes, on=["model", *_FIT], validate="1:1")
+    sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
+    made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
     made["groups"] = pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
     made["events"] = flow.events_per_fold(roles, event=dict(zip(cohort["patient_id"], cohort["event"], strict=True)))
     made["attrition"] = flow.attrition_steps(
@@ -91,7 +94,10 @@ def run(
         features=study.read_feature_table(slides, manifests),
         left_later=left_out | left_in_training,
     )
-    pictures = _pictures(made, groups=groups, checkpoints=checkpoints, sets=sets, confidence=config.confidence)
+    shown = _compared(made["comparisons"], models=list(models))
+    pictures = _pictures(
+        made | {"comparisons": shown}, groups=groups, checkpoints=checkpoints, sets=sets, confidence=config.confidence
+    )
     warnings = [
         *findings.of_choice([model for model in models if model.endswith(ON_TEST)]),
         *findings.of_test_parts(made["metrics"], few_events=FEW_EVENTS),
@@ -109,6 +115,8 @@ def run(
         out / "index.html",
         {name: made[name].to_dict("records") for name in files.TABLES}
         | {
+            "comparisons": shown.to_dict("records"),
+            "pairs_in_file": len(made["comparisons"]) - len(shown),
             "n_patients": len(cohort),
             "n_events": int(cohort["event"].sum()),
             "warnings": warnings,
@@ -196,6 +204,11 @@ def _options(checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]], config: 
     return [
         {"what": what, "artifacts": count, "value": json.dumps(value, sort_keys=True)} for what, count, value in rows
     ]
+
+
+def _compared(comparisons: pd.DataFrame, *, models: Sequence[str]) -> pd.DataFrame:
+    """The pairs that the page shows: all, or those with the first model where there are many models."""
+    return comparisons if len(models) <= MOST_PAIRED else comparisons[comparisons["model_a"] == models[0]]
 
 
 def _risk_groups(

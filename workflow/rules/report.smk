@@ -15,6 +15,7 @@ rule report:
         pooled="results/report/pooled.tsv",
         summary=report("results/report/summary.tsv", caption="../report/summary.rst", category="Risk"),
         comparisons=report("results/report/comparisons.tsv", caption="../report/comparisons.rst", category="Risk"),
+        ablations=report("results/report/ablations.tsv", caption="../report/ablations.rst", category="Risk"),
         groups="results/report/groups.tsv",
         events_table="results/report/events.tsv",
         attrition_table="results/report/attrition.tsv",
