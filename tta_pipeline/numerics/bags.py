@@ -12,17 +12,18 @@ from tta_pipeline.errors import InputError
 class Bags:
     """Some patients of a batch, valid tokens first, in their order, cut to the longest bag.
 
-    cost: (bags, tokens, K), float32 or float64.
+    cost: (bags, tokens, K), float32 or float64. nearest: (bags, tokens, 1), least cost of each token.
+    span: from the least cost or 0 to the largest cost or 0, over all bags.
     row_mass: (bags, tokens), a_i = 1 / n_valid on valid tokens, else 0.
     tokens: (bags, tokens, features) or None; 0 on invalid tokens, like the cost.
-    token_mean: (bags, 1, features), mean of the valid tokens, or None.
     order: (bags, tokens), the token's row in the batch; None where the batch is used as it is.
     """
 
     cost: Tensor
+    nearest: Tensor
+    span: float
     row_mass: Tensor
     tokens: Tensor | None
-    token_mean: Tensor | None
     order: Tensor | None
 
     @classmethod
@@ -32,7 +33,7 @@ class Bags:
         Raises
         ------
         InputError
-            A patient without a valid token, or with a cost or token that is not finite.
+            A patient without a valid token, or with a cost that is not finite.
         """
         cost, mask = cost[chunk], mask[chunk]
         tokens = None if tokens is None else tokens[chunk]
@@ -45,16 +46,12 @@ class Bags:
             cost = _take(cost, order=order, valid=mask)
             tokens = None if tokens is None else _take(tokens, order=order, valid=mask)
         cost = cost.to(torch.promote_types(cost.dtype, torch.float32))
-        low, high = cost.amin(dim=(1, 2)), cost.amax(dim=(1, 2))
+        nearest = cost.amin(dim=-1, keepdim=True)
+        low, high = nearest.amin(dim=(1, 2)), cost.amax(dim=(1, 2))
         _require((high - low).isfinite(), first=chunk.start, expected="finite costs", found="NaN or infinity")
         row_mass = mask.to(cost.dtype) / n_valid[:, None]
-        if tokens is None:
-            return cls(cost=cost, row_mass=row_mass, tokens=None, token_mean=None, order=order)
-        tokens = tokens.to(cost.dtype)
-        mean = row_mass[:, None, :] @ tokens
-        finite = mean.isfinite().flatten(1).all(dim=1)
-        _require(finite, first=chunk.start, expected="finite tokens", found="NaN or infinity")
-        return cls(cost=cost, row_mass=row_mass, tokens=tokens, token_mean=mean, order=order)
+        span = max(float(high.max()), 0.0) - min(float(low.min()), 0.0)
+        return cls(cost=cost, nearest=nearest, span=span, row_mass=row_mass, tokens=tokens, order=order)
 
     def unpack(self, plan: Tensor, *, into: Tensor) -> None:
         """Write rows (bags, tokens, K) to their places in (bags, all tokens, K); rows of invalid tokens become 0."""

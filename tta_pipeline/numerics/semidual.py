@@ -70,6 +70,20 @@ class Solution:
     rounds: Tensor
 
 
+class Scratch:
+    """Memory that one problem after the other uses: touching fresh memory costs as much as the arithmetic on it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], *, like: Tensor) -> Tensor:
+        """An array of that shape, of any content; the next one of that name lies in the same memory."""
+        count, key = math.prod(shape), (name, like.dtype)
+        if key not in self._arrays or self._arrays[key].numel() < count:
+            self._arrays[key] = like.new_empty(count)
+        return self._arrays[key][:count].view(shape)
+
+
 class Kernel:
     """exp(h_j + x_ij - shift_i) for exponents x (batch, tokens, columns) and row masses a (batch, tokens).
 
@@ -80,17 +94,19 @@ class Kernel:
     Column sums run over blocks of rows and are added in double precision, or long bags would lose digits.
     """
 
-    def __init__(self, row_mass: Tensor, *, n_columns: int) -> None:
+    def __init__(self, row_mass: Tensor, *, n_columns: int, scratch: Scratch) -> None:
         size, n_tokens = row_mass.shape
         n_padded = -(-n_tokens // _BLOCK_ROWS) * _BLOCK_ROWS
         self._row_mass = torch.nn.functional.pad(row_mass, (0, n_padded - n_tokens))[..., None]
-        self._all_values = row_mass.new_ones(size, n_padded, n_columns)
+        self._all_values = scratch.take("values", (size, n_padded, n_columns), like=row_mass)
+        self._all_values[:, n_tokens:] = 1
         self._values = self._all_values[:, :n_tokens]
-        self._weighted = torch.empty_like(self._all_values)
+        self._weighted = scratch.take("weighted", (size, n_padded, n_columns), like=row_mass)
 
     def begin(self, exponents: Tensor, *, potentials: Tensor) -> None:
         """Take up other exponents; they are kept, not copied."""
         self._exponents = exponents
+        self._at = torch.full_like(potentials, torch.nan)  # where the masses were computed last: nowhere yet
         self._absorb(potentials)
 
     def _absorb(self, potentials: Tensor) -> None:
@@ -102,10 +118,10 @@ class Kernel:
     def masses(self, potentials: Tensor) -> Tensor:
         """Column masses at the potentials, (batch, columns) float64."""
         drift = potentials - self._reference
-        if float(drift.abs().max()) > _DRIFT:
+        if float(torch.linalg.vector_norm(drift, torch.inf)) > _DRIFT:
             self._absorb(potentials)
             drift = torch.zeros_like(drift)
-        self._scale = drift.exp()
+        self._at, self._scale = potentials, drift.exp()
         self._row_sums = self._all_values @ self._scale[..., None].to(self._values.dtype)  # (batch, padded, 1)
         self._row_scale = self._row_mass / self._row_sums
         size, _, n_columns = self._values.shape
@@ -126,11 +142,48 @@ class Kernel:
 
     def plan(self, potentials: Tensor) -> Tensor:
         """softmax_j(h_j + x_ij), (batch, tokens, columns); valid until the kernel is used again."""
-        self.masses(potentials)
+        if not torch.equal(potentials, self._at):
+            self.masses(potentials)
         n_tokens = self._values.shape[1]
         plan = self._weighted[:, :n_tokens]
         torch.mul(self._values, self._scale[:, None, :].to(self._values.dtype), out=plan)
         return plan.div_(self._row_sums[:, :n_tokens])
+
+
+class _Bag:
+    """Where one bag stands, and what is tried next for it.
+
+    residual: at the best potentials so far. size: of the Newton step that led to the trial, 0 after a Sinkhorn step.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance, self.residual = tolerance, math.inf
+        self.size, self.wait, self.rounds = 0.0, _WARM_UP, 0
+        self.accepted = self.newton = False
+
+    @property
+    def done(self) -> bool:
+        return not self.residual > self.tolerance  # or NaN, which no step would mend
+
+    def judge(self, mismatch: float) -> None:
+        """Take the potentials under trial, or not, and choose the next step.
+
+        A Newton step must bring the residual down; one that does not is halved, then given up for Sinkhorn rounds.
+        """
+        self.accepted = self.newton = False
+        if self.done:
+            return
+        self.rounds += 1
+        self.accepted = self.size == 0 or mismatch < (1 - 0.5 * self.size) * self.residual
+        if self.accepted:
+            self.residual = mismatch
+            self.wait = -1 if self.rounds == 1 and mismatch < _NEAR else self.wait - 1
+            self.newton = self.wait < 0 and not self.done
+            self.size = float(self.newton)
+        elif self.size > _SHORTEST:
+            self.size /= 2
+        else:
+            self.size, self.wait = 0.0, _RETREAT
 
 
 def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: Tensor, max_rounds: int) -> Solution:
@@ -138,6 +191,7 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: Tensor,
 
     Sinkhorn rounds first, then Newton steps on the semi-dual; a Newton step that does not halve the residual is undone
     and Sinkhorn goes on from there. Each bag stops on its own: potentials that have converged are not touched again.
+    There are few columns: a round is bound by the number of its operations, not by their size.
 
     Parameters
     ----------
@@ -147,43 +201,48 @@ def solve(kernel: Kernel, columns: Columns, *, start: Tensor, tolerance: Tensor,
     Returns
     -------
     Solution
-        Its `residual` is above `tolerance` where `max_rounds` did not suffice.
+        Its `residual` is above `tolerance` where `max_rounds` did not suffice, and NaN where a mass is.
     """
-    softness, log_mass, floor = columns.softness(), columns.mass.log(), _EMPTY * columns.mass
+    softness, log_mass = columns.softness(), columns.mass.log()
+    log_floor = log_mass + math.log(_EMPTY)
     potentials = base = columns.centre(start)
-    residual = torch.full_like(base[:, 0], torch.inf)
     step = log_masses = torch.zeros_like(base)
-    size = torch.zeros_like(residual)  # of the Newton step under trial, 0 for a Sinkhorn step
-    wait = torch.full_like(residual, _WARM_UP)
-    rounds = torch.zeros_like(residual, dtype=torch.long)
+    bags = [_Bag(one) for one in tolerance.tolist()]
+
+    def chosen(flags: list[bool], ours: Tensor, others: Tensor) -> Tensor:
+        """Rows of `ours` where the flag is set, of `others` elsewhere."""
+        if all(flags) or not any(flags):
+            return ours if flags[0] else others
+        return torch.where(torch.tensor(flags, device=base.device)[:, None], ours, others)
+
     for _ in range(max_rounds):
         masses = kernel.masses(potentials)
-        targets = columns.mass * (-softness * potentials).exp()
-        mismatch = ((masses + floor) / (targets + floor)).log().abs().amax(dim=-1)
-        active = residual > tolerance
-        rounds += active
-        accept = active & ((mismatch < (1 - 0.5 * size) * residual) | (size == 0))
-        base = torch.where(accept[:, None], potentials, base)
-        residual = torch.where(accept, mismatch, residual)
-        logs = kernel.log_masses(potentials) if bool((masses < _UNDERFLOW).any()) else masses.log()
-        log_masses = torch.where(accept[:, None], logs, log_masses)
-        if bool((residual <= tolerance).all()):
+        logs, log_targets = masses.log(), log_mass - softness * potentials
+        mismatch = logs.maximum(log_floor).sub_(log_targets.maximum(log_floor)).abs_().amax(dim=-1)
+        *mismatches, lowest = torch.cat([mismatch, masses.amin()[None]]).tolist()
+        if lowest < _UNDERFLOW:
+            logs = kernel.log_masses(potentials)
+        for bag, value in zip(bags, mismatches, strict=True):
+            bag.judge(value)
+        accepted = [bag.accepted for bag in bags]
+        base, log_masses = chosen(accepted, potentials, base), chosen(accepted, logs, log_masses)
+        if all(bag.done for bag in bags):
             break
-        near = (rounds == 1) & (residual < _NEAR)
-        wait = torch.where(near, -1.0, torch.where(accept, wait - 1, wait))
-        newton = accept & (wait < 0) & (residual > tolerance)
-        shorter = ~accept & (size > _SHORTEST)
-        retreat = ~accept & ~shorter
-        wait = torch.where(retreat, float(_RETREAT), wait)
-        if bool(newton.any()):
-            excess = targets.clamp(min=_UNDERFLOW).log() - log_masses
-            direction = _newton(kernel.coupling(), mass=masses, excess=excess, softness=softness)
-            step = torch.where(newton[:, None], direction, step)
-        size = torch.where(newton, 1.0, torch.where(shorter, size * 0.5, 0.0))
-        sinkhorn = (log_mass - log_masses - softness * base) / (1 + softness)
-        moved = base + torch.where(size[:, None] > 0, size[:, None] * step, sinkhorn)
-        potentials = torch.where((residual > tolerance)[:, None], columns.centre(moved), base)
-    return Solution(potentials=base, residual=residual, rounds=rounds)
+        newton = [bag.newton for bag in bags]
+        if any(newton):
+            excess = log_targets.clamp(min=math.log(_UNDERFLOW)) - logs
+            step = chosen(newton, _newton(kernel.coupling(), mass=masses, excess=excess, softness=softness), step)
+        sizes = [bag.size for bag in bags]
+        moved = base + (step if min(sizes) == 1 else step * base.new_tensor(sizes)[:, None])
+        if min(sizes) == 0:
+            sinkhorn = base + (log_mass - log_masses - softness * base) / (1 + softness)
+            moved = chosen([size == 0 for size in sizes], sinkhorn, moved)
+        potentials = chosen([bag.done for bag in bags], base, columns.centre(moved))
+    return Solution(
+        potentials=base,
+        residual=base.new_tensor([bag.residual for bag in bags]),
+        rounds=torch.tensor([bag.rounds for bag in bags], device=base.device),
+    )
 
 
 def _newton(coupling: Tensor, *, mass: Tensor, excess: Tensor, softness: Tensor) -> Tensor:
@@ -191,13 +250,12 @@ def _newton(coupling: Tensor, *, mass: Tensor, excess: Tensor, softness: Tensor)
 
     (diag(W 1) - W + diag(kappa m)) step = m excess. Its right side may be shifted along m, the direction of the free
     constant. W 1 = m in exact arithmetic; summing W without its diagonal keeps the matrix semidefinite in single
-    precision too.
+    precision too. Rows and columns are scaled to a diagonal of 1. Overwrites the coupling.
     """
-    weights = coupling - torch.diag_embed(coupling.diagonal(dim1=-2, dim2=-1))
-    diagonal = weights.sum(dim=-1) + softness * mass
-    scale = (diagonal + 1e-12 * mass + 1e-30).rsqrt()
-    hessian = (torch.diag_embed(diagonal) - weights) * scale[:, :, None] * scale[:, None, :]
-    hessian = hessian + 1e-10 * torch.eye(mass.shape[-1], dtype=mass.dtype, device=mass.device)
-    mean = (mass * excess).sum(dim=-1, keepdim=True) / mass.sum(dim=-1, keepdim=True)
-    step: Tensor = torch.linalg.solve_ex(hessian, mass * (excess - mean) * scale)[0]
-    return step * scale
+    coupling.diagonal(dim1=-2, dim2=-1).zero_()
+    scale = torch.addcmul(coupling.sum(dim=-1), softness + 1e-12, mass).add_(1e-30).rsqrt_()
+    hessian = coupling.mul_(scale[:, :, None] * -scale[:, None, :])
+    hessian.diagonal(dim1=-2, dim2=-1).fill_(1 + 1e-10)
+    pull = mass * (excess - (mass * excess).sum(dim=-1, keepdim=True))  # the masses sum to 1
+    step: Tensor = torch.linalg.solve_ex(hessian, pull.mul_(scale))[0]
+    return step.mul_(scale)

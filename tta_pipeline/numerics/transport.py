@@ -28,6 +28,8 @@ from tta_pipeline.numerics.bags import Bags
 
 _CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**28}  # plan entries worked on at a time: they fit the cache, the memory
 _LOOSE, _INNER = 1e-3, 1e-3  # residual of the first convex problem; later ones: this part of the last change
+_SAMPLE, _SPARSE = 16, 4  # tokens per column that start a solve, where they are at most one of so many
+_COARSE = 0.05  # residual of that start
 _SINGLE_SPAN = 100.0  # exponents that span more than this are handled in double precision
 
 
@@ -43,7 +45,7 @@ class Transport:
     residual: (batch,) float64, the larger of two: the largest relative difference of a column's mass from what it
         should be (the sink's 1 - rho; a real column's (rho/K) exp(-g_k / gamma), its KL stationarity), and a bound on
         the change of any entry of the plan by one more tangent of the similarity term. Rows hold by design.
-    iterations: (batch,) int64, Sinkhorn and Newton rounds in total.
+    iterations: (batch,) int64, Sinkhorn and Newton rounds over all tokens, in total.
     outer: (batch,) int64, majorise-minimise rounds.
     """
 
@@ -105,12 +107,12 @@ def solve_joint(
     limits = _Limits(tolerance=tolerance, rounds=max_rounds, outer=max_outer)
     plan = torch.empty_like(cost, memory_format=torch.contiguous_format)
     width = max(1, _CHUNK_ENTRIES[cost.device.type] // max(1, n_tokens * n_columns))
-    solved = []
+    solved, scratch = [], semidual.Scratch()
     with torch.autocast(cost.device.type, enabled=False):
         for first in range(0, size, width):
             chunk = slice(first, first + width)
             bags = Bags.pack(cost, mask=mask, tokens=tokens if similarity_weight > 0 else None, chunk=chunk)
-            part = _majorise_minimise(bags, problem, start=start[chunk], limits=limits)
+            part = _majorise_minimise(bags, problem, start=start[chunk], limits=limits, scratch=scratch)
             _check_convergence(part, first=first, limits=limits)
             bags.unpack(part.plan, into=plan[chunk])
             solved.append((part.potentials, part.residual, part.iterations, part.outer))
@@ -139,11 +141,13 @@ class _Problem:
         return 2 * self.similarity_weight / self.epsilon
 
     def plan_change(self, step: Tensor) -> Tensor:
-        """Bound on what a step of the moments (bags, columns, features) does to an entry of the plan, (bags,).
+        """Bound on what a step of the moments (bags, K, features) does to an entry of the plan, (bags,).
 
-        It adds s_ij = (2 lambda / eps) <F_i, step_j> to the exponents; with unit rows F_i and fixed potentials an entry
-        changes by at most Q (1 - Q) max_jl |s_ij - s_il|, and Q (1 - Q) is at most 1/4.
+        It adds s_ij = (2 lambda / eps) <F_i, step_j> to the exponents, and 0 to the sink's; with unit rows F_i and
+        fixed potentials an entry changes by at most Q (1 - Q) max_jl |s_ij - s_il|, and Q (1 - Q) is at most 1/4.
         """
+        if self.rho < 1:
+            step = torch.nn.functional.pad(step, (0, 0, 0, 1))
         return self.curvature / 4 * torch.cdist(step, step).amax(dim=(1, 2)).double()
 
     def columns(self, device: torch.device) -> semidual.Columns:
@@ -152,34 +156,40 @@ class _Problem:
         mass = torch.tensor([self.rho / self.n_columns] * self.n_columns + sink, dtype=torch.float64, device=device)
         return semidual.Columns(mass=mass, relaxed=self.n_columns, kappa=self.epsilon / self.gamma)
 
-    def exponents(self, cost: Tensor) -> Tensor:
-        """-C / eps with the sink's column, shifted by a constant per row: (bags, tokens, K) -> (bags, tokens, columns).
+    def exponents(self, bags: Bags, *, scratch: semidual.Scratch) -> Tensor:
+        """-C / eps with the sink's column, shifted by a constant per row, (bags, tokens, columns).
 
         Double precision where single would round the exponents too coarsely.
         """
-        low, high = cost.aminmax()
-        if float(torch.maximum(high - low, -low.clamp(max=0) + high.clamp(min=0))) > _SINGLE_SPAN * self.epsilon:
-            cost = cost.double()
-        nearest = cost.amin(dim=-1, keepdim=True)
-        exponents = torch.cat([nearest - cost, nearest], dim=-1) if self.rho < 1 else nearest - cost
-        return exponents.div_(self.epsilon)
+        cost, nearest = bags.cost, bags.nearest
+        if bags.span > _SINGLE_SPAN * self.epsilon:
+            cost, nearest = cost.double(), nearest.double()
+        exponents = scratch.take("exponents", (*cost.shape[:2], self.n_columns + (self.rho < 1)), like=cost)
+        torch.sub(nearest, cost, out=exponents[..., : self.n_columns])
+        exponents[..., self.n_columns :] = nearest
+        return exponents.mul_(1 / self.epsilon)
 
 
-def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: _Limits) -> Transport:
+def _majorise_minimise(
+    bags: Bags, problem: _Problem, *, start: Tensor, limits: _Limits, scratch: semidual.Scratch
+) -> Transport:
     """Rounds of the similarity term; the plan is (bags, tokens, K). A bag that has converged is not changed again."""
     columns = problem.columns(bags.cost.device)
-    exponents = problem.exponents(bags.cost)  # (bags, tokens, columns)
+    exponents = problem.exponents(bags, scratch=scratch)  # (bags, tokens, columns)
     row_mass = bags.row_mass.to(exponents.dtype)
-    kernel = semidual.Kernel(row_mass, n_columns=len(columns.mass))
     potentials = start[:, : len(columns.mass)].double() / problem.epsilon
-    if exponents.dtype == torch.float64:
-        potentials = _annealed(exponents, columns, kernel=kernel, start=potentials)
     tokens = None if bags.tokens is None else bags.tokens.to(exponents.dtype)
-    moments = None if bags.token_mean is None else _first_moments(bags.token_mean.to(exponents.dtype), columns)
-    linearised = exponents
-    if tokens is not None and moments is not None:  # the real columns of the first moments are equal: one product does
-        pull = tokens @ moments[:, :1].mT  # (bags, tokens, 1)
-        linearised = torch.addcmul(exponents, pull, columns.relaxed_only(pull.dtype), value=problem.curvature)
+    real = slice(0, problem.n_columns)
+    linearised, moments = exponents, exponents.new_zeros(())
+    memory = scratch.take("linearised", tuple(exponents.shape), like=exponents)
+    memory[..., problem.n_columns :] = exponents[..., problem.n_columns :]  # the sink has no moments
+    if tokens is not None and problem.rho < 1:  # else the first moments add a constant per row: the plan stays
+        moments = (row_mass[:, None, :] @ tokens) * (problem.rho / problem.n_columns)  # of a (rho / K): all K the same
+        torch.add(exponents[..., real], tokens @ moments.mT, alpha=problem.curvature, out=memory[..., real])
+        linearised = memory
+    near = _from_a_sample if exponents.dtype == torch.float32 else _annealed
+    potentials = near(linearised, row_mass=row_mass, columns=columns, start=potentials, scratch=scratch)
+    kernel = semidual.Kernel(row_mass, n_columns=len(columns.mass), scratch=scratch)
     change = torch.full_like(potentials[:, 0], _LOOSE / _INNER)
     residual = torch.full_like(change, torch.inf)
     iterations = torch.zeros_like(potentials[:, 0], dtype=torch.long)
@@ -195,27 +205,44 @@ def _majorise_minimise(bags: Bags, problem: _Problem, *, start: Tensor, limits: 
         plan = kernel.plan(potentials)
         iterations += solution.rounds * active
         outer += active
-        if tokens is None or moments is None or bool((active & (solution.residual > inner)).any()):
+        if tokens is None or bool((active & (solution.residual > inner)).any()):
             residual = torch.where(active, solution.residual, residual)
             break
-        image = _moments(plan, tokens=tokens, row_mass=row_mass, columns=columns)
+        image = (plan[..., real].mT @ tokens).mul_(row_mass.amax(dim=1)[:, None, None])  # P^T F, (bags, K, features)
         change = torch.where(active, problem.plan_change(image - moments), change)
         residual = torch.where(active, solution.residual.maximum(change), residual)
         active = active & (residual > limits.tolerance)
         if not bool(active.any()):
             break
         moments = torch.where(active[:, None, None], image, moments)
-        torch.baddbmm(exponents, tokens, moments.mT, alpha=problem.curvature, out=linearised)
+        torch.baddbmm(exponents[..., real], tokens, moments.mT, alpha=problem.curvature, out=memory[..., real])
+        linearised = memory
     potentials = potentials * problem.epsilon
     if problem.rho == 1:
         potentials = torch.nn.functional.pad(potentials, (0, 1))
-    plan = plan[..., : problem.n_columns]
-    return Transport(plan=plan, potentials=potentials, residual=residual, iterations=iterations, outer=outer)
+    return Transport(plan=plan[..., real], potentials=potentials, residual=residual, iterations=iterations, outer=outer)
 
 
-def _annealed(exponents: Tensor, columns: semidual.Columns, *, kernel: semidual.Kernel, start: Tensor) -> Tensor:
+def _from_a_sample(
+    exponents: Tensor, *, row_mass: Tensor, columns: semidual.Columns, start: Tensor, scratch: semidual.Scratch
+) -> Tensor:
+    """Potentials to start from: those of some of the tokens, spread over the bag, where it has many."""
+    every = exponents.shape[1] // (_SAMPLE * len(columns.mass))
+    if every < _SPARSE:
+        return start
+    some = row_mass[:, ::every]  # valid tokens come first, so every bag has some
+    kernel = semidual.Kernel(some / some.sum(dim=1, keepdim=True), n_columns=len(columns.mass), scratch=scratch)
+    kernel.begin(exponents[:, ::every].contiguous(), potentials=start)
+    coarse = torch.full_like(start[:, 0], _COARSE)
+    return semidual.solve(kernel, columns, start=start, tolerance=coarse, max_rounds=20).potentials
+
+
+def _annealed(
+    exponents: Tensor, *, row_mass: Tensor, columns: semidual.Columns, start: Tensor, scratch: semidual.Scratch
+) -> Tensor:
     """Potentials to start from where exponents span hundreds: solutions for larger epsilon, halved step by step."""
     span = float(exponents.amax() - exponents.amin())
+    kernel = semidual.Kernel(row_mass, n_columns=len(columns.mass), scratch=scratch)
     potentials, coarse = start, torch.full_like(start[:, 0], 1e-2)
     for halving in range(max(0, math.ceil(math.log2(max(1.0, span / _SINGLE_SPAN)))), 0, -1):
         factor = 2.0**halving
@@ -226,22 +253,13 @@ def _annealed(exponents: Tensor, columns: semidual.Columns, *, kernel: semidual.
     return potentials
 
 
-def _first_moments(token_mean: Tensor, columns: semidual.Columns) -> Tensor:
-    """P^T F for P = a (rho / K), (bags, columns, features)."""
-    moments = token_mean * columns.mass[:, None].to(token_mean.dtype)
-    moments[:, columns.relaxed :] = 0
-    return moments
-
-
-def _moments(plan: Tensor, *, tokens: Tensor, row_mass: Tensor, columns: semidual.Columns) -> Tensor:
-    """P^T F, (bags, columns, features), with 0 for the sink: S P = F (P^T F)^T. Invalid tokens are rows of 0."""
-    moments = (plan.mT @ tokens).mul_(row_mass.amax(dim=1)[:, None, None])
-    moments[:, columns.relaxed :] = 0
-    return moments
-
-
 def _check_convergence(part: Transport, *, first: int, limits: _Limits) -> None:
-    failed = ~(part.residual <= limits.tolerance)
+    for position in part.residual.isnan().nonzero().flatten().tolist()[:1]:  # costs have been checked
+        raise InputError(
+            f"optimal transport, position {first + position} in the batch: expected finite tokens, found NaN or "
+            "infinity."
+        )
+    failed = part.residual > limits.tolerance
     if bool(failed.any()):
         worst = int(failed.nonzero()[0, 0])
         raise ConvergenceError(
