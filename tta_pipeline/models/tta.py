@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.models.batch import Batch, Output, RiskModel
-from tta_pipeline.models.layers import Block, PathwayLinear
+from tta_pipeline.models.layers import Block, PathwayLinear, dropout
 from tta_pipeline.models.tta_parts import Fusion, Prototypes, Transporter
 from tta_pipeline.numerics import alignment
 
@@ -171,7 +171,7 @@ class TTA(RiskModel):
     def _tokens(self, name: str, batch: Batch) -> Tensor:
         raw = batch.features if name == "histology" else batch.expression
         hidden = F.leaky_relu(self.encoders[name](raw), self.options.negative_slope)
-        return F.dropout(hidden, self.options.dropout, training=self.training)
+        return dropout(hidden, self.options.dropout, training=self.training)
 
     def _mask(self, name: str, batch: Batch) -> Tensor:
         return batch.mask if name == "histology" else batch.mask.new_ones(len(batch.expression), self.n_sets)
