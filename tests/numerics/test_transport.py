@@ -162,12 +162,13 @@ def batch_of(sizes: list[int], *, n: int, k: int) -> tuple[Tensor, Tensor, Tenso
     return cost, tokens, torch.arange(n)[None, :] < torch.tensor(sizes)[:, None]
 
 
+@pytest.mark.parametrize("longest", [700, 2500])  # a long bag is begun from a sample of its tokens
 @pytest.mark.parametrize("rho", [0.1, 1.0])
-def test_plan_depends_on_neither_padding_nor_batch_nor_order(rho: float) -> None:
-    sizes = [700, 1, 123, 5, 300]
-    cost, tokens, mask = batch_of(sizes, n=750, k=6)
+def test_plan_depends_on_neither_padding_nor_batch_nor_order(rho: float, longest: int) -> None:
+    sizes = [longest, 1, 123, 5, 300]
+    cost, tokens, mask = batch_of(sizes, n=longest + 50, k=6)
     together = solve_joint(cost, mask=mask, rho=rho, tokens=tokens, similarity_weight=0.1)
-    order = torch.randperm(750, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(longest + 50, generator=torch.Generator().manual_seed(0))
     shuffled = solve_joint(cost[:, order], mask=mask[:, order], rho=rho, tokens=tokens[:, order], similarity_weight=0.1)
     torch.testing.assert_close(shuffled.plan, together.plan[:, order], rtol=0, atol=1e-6)
     assert (together.plan[~mask] == 0).all()
@@ -176,13 +177,15 @@ def test_plan_depends_on_neither_padding_nor_batch_nor_order(rho: float) -> None
         torch.testing.assert_close(alone.plan[0], together.plan[i, :size], rtol=0, atol=1e-6)
 
 
-def test_warm_start_gives_the_same_plan_in_fewer_rounds() -> None:
-    cost, tokens, mask = batch_of([400, 250], n=400, k=8)
+@pytest.mark.parametrize("longest", [400, 2500])
+def test_warm_start_gives_the_same_plan_in_fewer_rounds(longest: int) -> None:
+    cost, tokens, mask = batch_of([longest, 250], n=longest, k=8)
     cold = solve_joint(cost, mask=mask, rho=0.5, tokens=tokens, similarity_weight=0.1)
     again = solve_joint(cost, mask=mask, rho=0.52, tokens=tokens, similarity_weight=0.1)
     warm = solve_joint(cost, mask=mask, rho=0.52, tokens=tokens, similarity_weight=0.1, start=cold.potentials)
     torch.testing.assert_close(warm.plan, again.plan, rtol=0, atol=1e-6)
-    assert (warm.iterations < again.iterations).all()
+    saved = again.iterations - warm.iterations  # rounds over a sample of a long bag do not count
+    assert (saved > 0 if longest == 400 else saved >= 0).all()
 
 
 def test_a_plan_is_a_fixed_point() -> None:

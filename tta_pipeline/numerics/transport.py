@@ -101,6 +101,7 @@ def solve_joint(
     _check_weights(rho=rho, epsilon=epsilon, gamma=gamma, similarity_weight=similarity_weight, tolerance=tolerance)
     _check_shapes(cost, mask=mask, tokens=tokens, start=start, needs_tokens=similarity_weight > 0)
     size, n_tokens, n_columns = cost.shape
+    warm = start is not None
     if start is None:
         start = cost.new_zeros((size, n_columns + 1), dtype=torch.float64)
     problem = _Problem(n_columns=n_columns, rho=rho, epsilon=epsilon, gamma=gamma, similarity_weight=similarity_weight)
@@ -112,7 +113,7 @@ def solve_joint(
         for first in range(0, size, width):
             chunk = slice(first, first + width)
             bags = Bags.pack(cost, mask=mask, tokens=tokens if similarity_weight > 0 else None, chunk=chunk)
-            part = _majorise_minimise(bags, problem, start=start[chunk], limits=limits, scratch=scratch)
+            part = _majorise_minimise(bags, problem, start=start[chunk], warm=warm, limits=limits, scratch=scratch)
             _check_convergence(part, first=first, limits=limits)
             bags.unpack(part.plan, into=plan[chunk])
             solved.append((part.potentials, part.residual, part.iterations, part.outer))
@@ -171,7 +172,7 @@ class _Problem:
 
 
 def _majorise_minimise(
-    bags: Bags, problem: _Problem, *, start: Tensor, limits: _Limits, scratch: semidual.Scratch
+    bags: Bags, problem: _Problem, *, start: Tensor, warm: bool, limits: _Limits, scratch: semidual.Scratch
 ) -> Transport:
     """Rounds of the similarity term; the plan is (bags, tokens, K). A bag that has converged is not changed again."""
     columns = problem.columns(bags.cost.device)
@@ -187,8 +188,9 @@ def _majorise_minimise(
         moments = (row_mass[:, None, :] @ tokens) * (problem.rho / problem.n_columns)  # of a (rho / K): all K the same
         torch.add(exponents[..., real], tokens @ moments.mT, alpha=problem.curvature, out=memory[..., real])
         linearised = memory
-    near = _from_a_sample if exponents.dtype == torch.float32 else _annealed
-    potentials = near(linearised, row_mass=row_mass, columns=columns, start=potentials, scratch=scratch)
+    if not warm or exponents.dtype == torch.float64:
+        near = _from_a_sample if exponents.dtype == torch.float32 else _annealed
+        potentials = near(linearised, row_mass=row_mass, columns=columns, start=potentials, scratch=scratch)
     kernel = semidual.Kernel(row_mass, n_columns=len(columns.mass), scratch=scratch)
     change = torch.full_like(potentials[:, 0], _LOOSE / _INNER)
     residual = torch.full_like(change, torch.inf)
