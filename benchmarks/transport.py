@@ -167,17 +167,19 @@ def _peak_kb() -> int:
 
 
 def scaling(arguments: argparse.Namespace) -> None:
-    """One patient, rho = 0.5, over tokens and prototypes."""
-    print("| tokens | prototypes | ours, s | rounds | rounds of the similarity term |\n|---|---|---|---|---|")
+    """One patient, rho = 0.5, over tokens and prototypes; memory as in `memory`."""
+    print("| tokens | prototypes | ours, s | extra memory, MB | rounds | rounds of the similarity term |")
+    print("|---|---|---|---|---|---|")
+    context = multiprocessing.get_context("spawn")
     for tokens in (1_000, 4_146, 10_000, 30_000, 100_000):
         for prototypes in (8, 32, 128):
             inputs = Inputs.draw(batch=1, tokens=tokens, prototypes=prototypes, trained=True)
             solved = inputs.ours(rho=0.5)
             time_s = statistics.median(seconds(lambda i=inputs: i.ours(rho=0.5)) for _ in range(arguments.repeats))
-            print(
-                f"| {tokens} | {prototypes} | {time_s:.3f} | {int(solved.iterations)} | {int(solved.outer)} |",
-                flush=True,
-            )
+            with context.Pool(1) as pool:
+                extra = 1000 * pool.apply(_extra_memory, ("ours", 1, tokens, prototypes))
+            rounds = f"{int(solved.iterations)} | {int(solved.outer)}"
+            print(f"| {tokens} | {prototypes} | {time_s:.3f} | {extra:.1f} | {rounds} |", flush=True)
 
 
 def main() -> None:
