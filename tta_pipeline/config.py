@@ -110,6 +110,9 @@ class Features(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on CUDA, else fp32")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     decode_threads: int = Field(2, ge=1, description="threads that read tiles while the encoder works")
+    reader: Literal["auto", "openslide"] = Field(
+        "auto", description="auto: compressed JPEG and JPEG 2000 tiles where their layout is known, OpenSlide elsewhere"
+    )
 
 
 class Pathways(Section):

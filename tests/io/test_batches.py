@@ -6,7 +6,7 @@ import pytest
 
 from tta_pipeline.errors import InputError, SlideError
 from tta_pipeline.io import tables
-from tta_pipeline.io.batches import Finished, Task, read_tasks, run_batch
+from tta_pipeline.io.batches import Finished, Task, one_by_one, read_tasks, run_batch
 
 NAMES = ("s1", "s2", "s3", "s4")
 
@@ -42,7 +42,19 @@ def manifest(tmp_path):
 
 
 def run(tasks, job, manifest, *, options=None, policy="fail"):
-    run_batch(tasks, job, manifest=manifest, options=options or {"mpp": 0.5}, policy=policy)
+    run_batch(tasks, one_by_one(job), manifest=manifest, options=options or {"mpp": 0.5}, policy=policy)
+
+
+def test_results_may_come_in_any_order(tasks, tmp_path, manifest):
+    job = Job(tmp_path)
+    run_batch(
+        tasks,
+        lambda left: ((task, job(task)) for task in reversed(left)),
+        manifest=manifest,
+        options={"mpp": 0.5},
+        policy="fail",
+    )
+    assert list(tables.read_table(manifest, columns=tables.MANIFEST)["slide_id"]) == list(NAMES)
 
 
 def journal(manifest):

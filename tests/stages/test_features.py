@@ -1,5 +1,6 @@
 """The features stage with timm's tiny test model and seeded weights."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.stages import test_tiles as tiles_stage
 from tta_pipeline.config import BadSlides, Features
 from tta_pipeline.errors import ArtifactError, InputError, SlideError
 from tta_pipeline.io import artifacts, hdf5, tables
-from tta_pipeline.models.encoders import load_encoder
+from tta_pipeline.models.encoders import Submitted, load_encoder
 from tta_pipeline.models.torchvision_import import import_torchvision
 from tta_pipeline.stages import features
 
@@ -110,8 +111,8 @@ def test_a_slide_that_cannot_be_decoded(tmp_path, slide, pixels, weights):
 @pytest.mark.parametrize("scale", [1e6, float("nan")], ids=["too large", "NaN"])
 def test_features_that_float16_cannot_hold_are_never_stored(tmp_path, slide, weights, monkeypatch, scale):
     tiles_stage.run(tmp_path, [slide])
-    encode = features.Encoder.encode
-    monkeypatch.setattr(features.Encoder, "encode", lambda self, tiles: encode(self, tiles) * np.float32(scale))
+    result = Submitted.result
+    monkeypatch.setattr(Submitted, "result", lambda self: result(self) * np.float32(scale))
     with pytest.raises(
         SlideError, match=r"s1: expected features that float16 can hold, found NaN, infinity or more than 65504"
     ):
@@ -143,10 +144,10 @@ def test_a_stopped_job_goes_on_and_another_precision_starts_anew(tmp_path, slide
         if task.slide_id == stop_at:
             raise KeyboardInterrupt
         worked_on.append(task.slide_id)
-        return encode(task, *arguments, **options)
+        return write(task, *arguments, **options)
 
-    encode = features._encode
-    monkeypatch.setattr(features, "_encode", watched)
+    write = features._write
+    monkeypatch.setattr(features, "_write", watched)
     stop_at = "s2"
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, weights)
@@ -161,6 +162,30 @@ def test_a_stopped_job_goes_on_and_another_precision_starts_anew(tmp_path, slide
     stop_at = None
     run(tmp_path, weights, precision="bf16")
     assert worked_on == ["s1", "s2", "s1", "s1", "s2"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_one_bad_slide_among_others(tmp_path, slide, pixels, weights, batch_size):
+    """Batches span slides: the others' features are the same with and without a bad one between them."""
+    paths = [slide, write_slide(tmp_path / "s2.svs", pixels), write_slide(tmp_path / "s3.svs", pixels[::-1])]
+    tiles_stage.run(tmp_path, paths)
+    run(tmp_path, weights, batch_size=batch_size)
+    expected = {name: artifacts.read_features(tmp_path / "features" / f"{name}.h5") for name in ("s1", "s2", "s3")}
+    damage(paths[1], paths[1], tile=16 * 6 + 6)
+    manifest = run(tmp_path, weights, batch_size=batch_size, policy="exclude")
+    assert list(manifest["n"]) == [48, 0, 48]
+    for name in ("s1", "s3"):
+        np.testing.assert_array_equal(artifacts.read_features(tmp_path / "features" / f"{name}.h5"), expected[name])
+
+
+def test_one_process_serves_all_slides_and_says_how_fast(tmp_path, slide, weights, monkeypatch, caplog):
+    tiles_stage.run(tmp_path, [slide, Path(shutil.copy(slide, tmp_path / "s2.svs"))])
+    loaded = []
+    monkeypatch.setattr(features, "load_encoder", lambda config: loaded.append(1) or load_encoder(config))
+    caplog.set_level("INFO")
+    run(tmp_path, weights)
+    assert loaded == [1]
+    assert re.search(r"96 tiles in .* tiles/s; \d+ % of the time waiting for tiles", caplog.text)
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""A batch of slides: one job works on them, one after the other, and writes one manifest of what became of each.
+"""A batch of slides: one job works on them and writes one manifest of what became of each.
 
 Only the manifest is an output of the workflow. While the job runs it keeps a journal beside it, `{manifest}.partial`:
 a first line with the hash of the options, then a line for each finished slide with a hash of what it was made from.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -79,9 +79,25 @@ def read_tasks(slides: Path, *, slide_ids: Sequence[str] = ()) -> list[Task]:
     ]
 
 
+Outcome = tuple[Task, Finished | SlideError]
+
+
+def one_by_one(work: Callable[[Task], Finished]) -> Callable[[Iterable[Task]], Iterator[Outcome]]:
+    """The `work` of `run_batch` from a function of one slide, which raises SlideError where it cannot be used."""
+
+    def work_on_all(tasks: Iterable[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            try:
+                yield task, work(task)
+            except SlideError as error:
+                yield task, error
+
+    return work_on_all
+
+
 def run_batch(
     tasks: Sequence[Task],
-    work: Callable[[Task], Finished],
+    work: Callable[[list[Task]], Iterator[Outcome]],
     *,
     manifest: Path,
     options: Mapping[str, Any],
@@ -92,7 +108,7 @@ def run_batch(
     Parameters
     ----------
     work
-        Makes and writes the result of one slide; raises SlideError for a slide that cannot be used.
+        Makes and writes the results of the slides that are left to do, and gives for each what came of it.
     options
         Everything but the slide that the results depend on, JSON-serialisable.
     policy
@@ -107,18 +123,15 @@ def run_batch(
     journal = manifest.with_name(f"{manifest.name}.partial")
     done = _resume(journal, tasks, options=options)
     bad: dict[str, str] = {}
-    for position, task in enumerate(tasks, start=1):
-        if task.excluded or task.slide_id in done:
+    left = {task.slide_id: task for task in tasks if not task.excluded and task.slide_id not in done}
+    stamps = {slide_id: _stamp(task) for slide_id, task in left.items()}
+    for task, outcome in work(list(left.values())) if left else ():
+        if isinstance(outcome, SlideError):
+            bad[task.slide_id] = " ".join(str(outcome).split())
+            log.warning("a slide cannot be used: %s", bad[task.slide_id])
             continue
-        try:
-            stamp = _stamp(task)
-            finished = work(task)
-        except SlideError as error:
-            bad[task.slide_id] = " ".join(str(error).split())
-            log.warning("slide %d of %d cannot be used: %s", position, len(tasks), bad[task.slide_id])
-            continue
-        done[task.slide_id] = finished
-        _append(journal, _line(task, finished, stamp=stamp))
+        done[task.slide_id] = outcome
+        _append(journal, _line(task, outcome, stamp=stamps[task.slide_id]))
     if bad and policy == "fail":
         raise SlideError(_message(bad, n_tasks=len(tasks), journal=journal))
     _write_manifest(manifest, tasks, done=done, bad=bad)

@@ -6,10 +6,10 @@ are not applied.
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import openslide
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tta_pipeline.errors import SlideError
+from tta_pipeline.io.compressed_tiles import VENDORS, CompressedTiles, TileDecodeError, find_levels
 
 MPP_LIMITS = (0.05, 20.0)
 MAX_ANISOTROPY = 0.01
 _HEADER_MPP = (("openslide.mpp-x", "openslide.mpp-y"), ("aperio.MPP", "aperio.MPP"))
-# A level that is coarser than asked by less than this counts as fitting: pyramids have downsamples such as 4.0002.
-_LEVEL_TOLERANCE = 1.01
+# A level that is coarser than asked by less than this counts as fitting: pyramids have downsamples such as 4.0002, and
+# scanners of 40x give 0.2462 to 0.2530 µm per pixel, so that half of their resolution is 0.5 but for 1 %.
+_LEVEL_TOLERANCE = 1.02
 _BLOCK_PX = 2048
 _CACHE_BYTES = 256 << 20
 
@@ -43,6 +45,59 @@ class Slide:
     _downsamples: tuple[float, ...] = field(repr=False)
     _background: str = field(repr=False)
     _handle: openslide.OpenSlide = field(repr=False)
+    _tiles: CompressedTiles | None = field(repr=False, default=None)
+
+    def read_square(
+        self, *, left_level0: int, top_level0: int, edge_level0: float, edge_px: int
+    ) -> tuple[NDArray[np.uint8], float]:
+        """Pixels of a square of `edge_level0` level-0 pixels, at the coarsest resolution at hand of `edge_px` or more.
+
+        That is the coarsest level that is fine enough; a level of JPEG tiles counts as being there at 1/2, 1/4 and 1/8
+        too, since it can be decoded so. The square's corner is rounded to a pixel of that resolution.
+
+        Returns
+        -------
+        uint8 (height, width, 3), the square and, where it is to be resized, up to two more pixels to the right and
+        below; and the number of these pixels, not rounded, per pixel of `edge_px`.
+
+        Raises
+        ------
+        SlideError
+            The square cannot be decoded.
+        """
+        factor = edge_level0 / edge_px
+        level, reduction = self._source(factor)
+        scale = self._downsamples[level] * reduction
+        left, top = (math.floor(start / scale + 0.5) for start in (left_level0, top_level0))
+        edge = _edge_to_read(edge_px, factor / scale)
+        if self._tiles is not None and self._tiles.levels[level] is not None:
+            try:
+                pixels = self._tiles.read(level, reduction=reduction, left=left, top=top, width=edge, height=edge)
+            except TileDecodeError as error:
+                raise SlideError(
+                    f"{self.slide_id}: expected readable pixels at x {left_level0}, y {top_level0} of {self.path}, "
+                    f"found damaged data: {error}. The file is damaged or cut off: fetch it again."
+                ) from error
+            if pixels is not None:
+                return pixels, factor / scale
+        return self._square_of_openslide(left_level0, top_level0, edge_px=edge_px, factor=factor)
+
+    def _square_of_openslide(self, x: int, y: int, *, edge_px: int, factor: float) -> tuple[NDArray[np.uint8], float]:
+        level = self._level(factor)
+        scale = self._downsamples[level]
+        # Between the pixels of a level OpenSlide would interpolate, and blur.
+        x, y = (round(math.floor(start / scale + 0.5) * scale) for start in (x, y))
+        edge = _edge_to_read(edge_px, factor / scale)
+        return np.array(self._region(x, y, level=level, size=(edge, edge))), factor / scale
+
+    def _source(self, factor: float) -> tuple[int, int]:
+        """Level and reduction while decoding from which pixels `factor` times as large as level 0's are made."""
+        level = self._level(factor)
+        known = None if self._tiles is None else self._tiles.levels[level]
+        if known is None:
+            return level, 1
+        most = factor * _LEVEL_TOLERANCE / self._downsamples[level]
+        return level, next((reduction for reduction in known.reductions if reduction <= most), 1)
 
     def read(
         self,
@@ -121,8 +176,15 @@ class Slide:
         return Image.alpha_composite(Image.new("RGBA", size, self._background), region).convert("RGB")
 
 
+def _edge_to_read(edge_px: int, factor: float) -> int:
+    """Pixels that `numerics.resampling.resample` needs along each axis."""
+    return edge_px if factor == 1.0 else math.ceil(edge_px * factor + 0.5)
+
+
 @contextmanager
-def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slide]:
+def open_slide(
+    path: Path, *, slide_id: str, mpp: float | None, reader: Literal["auto", "openslide"] = "auto"
+) -> Iterator[Slide]:
     """Open a whole-slide image.
 
     Parameters
@@ -133,6 +195,8 @@ def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slid
         Name of the slide in messages.
     mpp
         Micrometres per level-0 pixel as the slides sheet gives it; None or NaN reads it from the header.
+    reader
+        What `read_square` decodes with: the compressed tiles where their format is known ("auto"), or OpenSlide alone.
 
     Raises
     ------
@@ -149,9 +213,15 @@ def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slid
             f"{slide_id}: expected a slide that OpenSlide reads, found {path} of {path.stat().st_size} bytes "
             f"({error}). The file is of another format, damaged or cut off: fetch it again."
         ) from error
-    with handle:
+    with ExitStack() as stack:
+        stack.enter_context(handle)
         handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         width, height = handle.dimensions
+        tiles = None
+        if reader == "auto" and handle.properties.get(openslide.PROPERTY_NAME_VENDOR) in VENDORS:
+            levels = find_levels(path, dimensions=handle.level_dimensions)
+            tiles = CompressedTiles(path, levels, cache_bytes=_CACHE_BYTES)
+            stack.callback(tiles.close)
         value, source = resolve_mpp(handle.properties, given=mpp, slide_id=slide_id, path=path)
         yield Slide(
             slide_id=slide_id,
@@ -164,6 +234,7 @@ def open_slide(path: Path, *, slide_id: str, mpp: float | None) -> Iterator[Slid
             _downsamples=handle.level_downsamples,
             _background=f"#{handle.properties.get('openslide.background-color', 'FFFFFF')}",
             _handle=handle,
+            _tiles=tiles,
         )
 
 

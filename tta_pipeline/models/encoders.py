@@ -46,9 +46,17 @@ class Encoder:
     interpolation: str
     weights_sha256: str
 
-    @torch.inference_mode()
+    def allocate(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Memory for tiles from which the device copies without waiting."""
+        return np.asarray(torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy())
+
     def encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of tiles.
+        """Features of tiles: those of `submit`, waited for."""
+        return self.submit(tiles).result()
+
+    @torch.inference_mode()
+    def submit(self, tiles: NDArray[np.uint8]) -> "Submitted":
+        """Begin to compute the features of tiles; a GPU works on while the caller does other things.
 
         A model that is bound to one input size sees the whole tile resized to it (antialiased, in the model's own
         interpolation); no centre is cropped, whatever its crop_pct says.
@@ -56,18 +64,15 @@ class Encoder:
         Parameters
         ----------
         tiles
-            uint8 (batch, height, width, 3), RGB.
-
-        Returns
-        -------
-        float32 (batch, d). Not checked: may hold NaN or infinity where a reduced precision overflows.
+            uint8 (batch, height, width, 3), RGB; not to be changed before the result is there.
 
         Raises
         ------
         InputError
             The model does not give one vector per tile.
         """
-        pixels = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2)  # (batch, 3, height, width), channels last
+        # (batch, 3, height, width), channels last
+        pixels = torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = pixels.float() / 255
         if self.input_px is not None and tuple(images.shape[2:]) != self.input_px:
             images = F.interpolate(images, self.input_px, mode=self.interpolation, antialias=True).clamp(0, 1)
@@ -81,7 +86,33 @@ class Encoder:
                 f"features.encoder {self.name}: expected one vector per tile, (batch, d), found {found}. "
                 "Choose a model that pools, or set global_pool in features.encoder_options."
             )
-        return np.asarray(features.float().cpu().numpy())
+        return Submitted.copy_of(features.float(), tiles=tiles)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Features on their way from the device. tiles: kept until the device has read them."""
+
+    _features: Tensor
+    _tiles: NDArray[np.uint8]
+    _copied: torch.cuda.Event | None
+
+    @classmethod
+    def copy_of(cls, features: Tensor, *, tiles: NDArray[np.uint8]) -> "Submitted":
+        """Begin to copy features (batch, d) from their device."""
+        if features.device.type != "cuda":
+            return cls(features.cpu(), tiles, None)
+        on_host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+        on_host.copy_(features, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return cls(on_host, tiles, copied)
+
+    def result(self) -> NDArray[np.float32]:
+        """Float32 (batch, d). Not checked: may hold NaN or infinity where a reduced precision overflows."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return np.asarray(self._features.numpy())
 
 
 def load_encoder(config: Features) -> Encoder:

@@ -1,26 +1,29 @@
 """Tiles through the encoder, for one batch of slides."""
 
 import dataclasses
+import functools
 import logging
-import sys
-import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tta_pipeline.config import BadSlides, Features
 from tta_pipeline.errors import ArtifactError, SlideError
 from tta_pipeline.io import artifacts, batches, tables
 from tta_pipeline.io.slide import Slide, open_slide
-from tta_pipeline.io.tile_stream import stream_tiles
+from tta_pipeline.io.throughput import Throughput
+from tta_pipeline.io.tile_stream import Batch, Request, SlideRead, stream_tiles
 from tta_pipeline.models.encoders import Encoder, load_encoder
 from tta_pipeline.numerics.grid import tile_edge_level0_px
+from tta_pipeline.numerics.resampling import resample
 
 log = logging.getLogger(__name__)
 
+Half = NDArray[np.float16]
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -66,10 +69,7 @@ def run(
         "weights_sha256": encoder.weights_sha256,
     }
     log.info("%s on %s in %s, weights %s", encoder.name, encoder.device, encoder.precision, encoder.weights_sha256[:12])
-
-    def work(task: batches.Task) -> batches.Finished:
-        return _encode(task, encoder, out=out, config=config, options=options)
-
+    work = functools.partial(_encode, encoder=encoder, out=out, config=config, options=options)
     # What does not change the features does not make finished slides invalid.
     lasting = {name: value for name, value in options.items() if name not in ("decode_threads", "batch_size")}
     batches.run_batch(tasks, work, manifest=manifest, options=lasting | {"out": str(out)}, policy=bad_slides.policy)
@@ -93,25 +93,44 @@ def _with_tiles(tasks: list[batches.Task], manifest: Path) -> list[batches.Task]
 
 
 def _encode(
-    task: batches.Task, encoder: Encoder, *, out: Path, config: Features, options: dict[str, Any]
-) -> batches.Finished:
-    started = time.monotonic()
-    grid = artifacts.read_tiles(task.inputs["tiles"])
-    with open_slide(task.path, slide_id=task.slide_id, mpp=task.mpp) as slide:
-        _check_same_slide(slide, grid)
-        features = _features(slide, grid, encoder, config=config)
-    made_by = {"encoder": encoder.name, "precision": encoder.precision, "weights_sha256": encoder.weights_sha256}
-    file = out / f"{task.slide_id}.h5"
-    artifacts.write_features(
-        file,
-        features,
-        artifacts.Grid(coords=grid.coords, attributes=grid.attributes | made_by),
-        options=options,
-        inputs={"slide": task.path, **task.inputs},
+    tasks: list[batches.Task], *, encoder: Encoder, out: Path, config: Features, options: dict[str, Any]
+) -> Iterator[batches.Outcome]:
+    """Encode the tiles of all slides as one stream; write each slide's file when its last tile is done."""
+    grids = {task.slide_id: artifacts.read_tiles(task.inputs["tiles"]) for task in tasks}
+    by_id = {task.slide_id: task for task in tasks}
+    sizes_px = {int(grid.attributes["patch_size"]) for grid in grids.values()}
+    if len(sizes_px) != 1:
+        raise ArtifactError(f"expected tiles of one size in a batch, found {sorted(sizes_px)} px. Run tiles again.")
+    (size_px,) = sizes_px
+    with Throughput(total=sum(len(grid.coords) for grid in grids.values())) as throughput:
+        stream = stream_tiles(
+            (_request(task, grids[task.slide_id], reader=config.reader) for task in tasks),
+            batch_size=config.batch_size,
+            threads=config.decode_threads,
+            allocate=lambda n: encoder.allocate((n, size_px, size_px, 3)),
+            resample=resample,
+        )
+        for slide, features in _whole_slides(_encoded(throughput.watch(stream), encoder, throughput=throughput)):
+            slide_id = slide.request.slide_id
+            if slide.error is not None:
+                yield by_id[slide_id], slide.error
+                continue
+            yield by_id[slide_id], _write(by_id[slide_id], features, grids[slide_id], encoder, out=out, options=options)
+
+
+def _request(task: batches.Task, grid: artifacts.Grid, *, reader: Literal["auto", "openslide"]) -> Request:
+    @contextmanager
+    def opened() -> Iterator[Slide]:
+        with open_slide(task.path, slide_id=task.slide_id, mpp=task.mpp, reader=reader) as slide:
+            _check_same_slide(slide, grid)
+            yield slide
+
+    edge = tile_edge_level0_px(
+        tile_size_px=int(grid.attributes["patch_size"]),
+        mpp=float(grid.attributes["mpp"]),
+        mpp_level0=float(grid.attributes["mpp_level0"]),
     )
-    n, width = features.shape
-    log.info("%s: %d x %d features, %.1f tiles/s", task.slide_id, n, width, n / (time.monotonic() - started))
-    return batches.Finished(file=file, n=n)
+    return Request(slide_id=task.slide_id, open=opened, coords=grid.coords, edge_level0_px=edge)
 
 
 def _check_same_slide(slide: Slide, grid: artifacts.Grid) -> None:
@@ -124,35 +143,62 @@ def _check_same_slide(slide: Slide, grid: artifacts.Grid) -> None:
         )
 
 
-def _features(slide: Slide, grid: artifacts.Grid, encoder: Encoder, *, config: Features) -> NDArray[np.float16]:
-    """Features of all tiles, float16 (n, d), in the order of the grid."""
-    size_px = int(grid.attributes["patch_size"])
-    edge_px = tile_edge_level0_px(
-        tile_size_px=size_px, mpp=float(grid.attributes["mpp"]), mpp_level0=float(grid.attributes["mpp_level0"])
-    )
-    stream = stream_tiles(
-        slide,
-        grid.coords,
-        edge_level0_px=edge_px,
-        tile_size_px=size_px,
-        batch_size=config.batch_size,
-        threads=config.decode_threads,
-    )
-    parts: list[NDArray[np.float16]] = []
-    seconds = 0.5 if sys.stderr.isatty() else 30.0
-    with tqdm(total=len(grid.coords), desc=slide.slide_id, unit="tiles", mininterval=seconds) as progress:
-        for tiles in stream:
-            parts.append(_to_float16(encoder.encode(tiles), slide=slide, precision=encoder.precision))
-            progress.update(len(tiles))
-    return np.concatenate(parts)
+def _encoded(stream: Iterable[Batch], encoder: Encoder, *, throughput: Throughput) -> Iterator[tuple[SlideRead, Half]]:
+    """Slides and features of consecutive tiles of theirs. Each batch is waited for while the next is computed."""
+
+    def parts(batch: Batch, features: NDArray[np.float32]) -> Iterator[tuple[SlideRead, Half]]:
+        throughput.add(len(features))
+        with np.errstate(over="ignore"):  # infinity is looked for where the file is written
+            half = features.astype(np.float16)
+        yield from ((part.slide, half[part.rows]) for part in batch.parts)
+
+    before = None
+    for batch in stream:
+        submitted = encoder.submit(batch.pixels)
+        if before is not None:
+            yield from parts(before[0], before[1].result())
+        before = batch, submitted
+    if before is not None:
+        yield from parts(before[0], before[1].result())
 
 
-def _to_float16(features: NDArray[np.float32], *, slide: Slide, precision: str) -> NDArray[np.float16]:
-    unfit = int((~(np.abs(features) <= _FLOAT16_MAX)).any(axis=1).sum())  # NaN fails every comparison
+def _whole_slides(parts: Iterable[tuple[SlideRead, Half]]) -> Iterator[tuple[SlideRead, Half]]:
+    """Each slide once, with the features of all its tiles, or with its error and what there was of them."""
+    found: list[Half] = []
+    told = None
+    for slide, features in parts:
+        if slide is told:
+            continue
+        found.append(features)
+        if slide.error is not None or sum(map(len, found)) == len(slide.request.coords):
+            yield slide, np.concatenate(found)
+            found, told = [], slide
+
+
+def _write(
+    task: batches.Task,
+    features: Half,
+    grid: artifacts.Grid,
+    encoder: Encoder,
+    *,
+    out: Path,
+    options: dict[str, Any],
+) -> batches.Finished | SlideError:
+    unfit = int((~np.isfinite(features)).any(axis=1).sum())
     if unfit:
-        raise SlideError(
-            f"{slide.slide_id}: expected features that float16 can hold, found NaN, infinity or more than "
-            f"{_FLOAT16_MAX:.0f} in {unfit} of {len(features)} tiles of {slide.path} with features.precision "
-            f"{precision}. Use fp32 or bf16; if that does not help, the encoder's weights are not sound."
+        return SlideError(
+            f"{task.slide_id}: expected features that float16 can hold, found NaN, infinity or more than "
+            f"{_FLOAT16_MAX:.0f} in {unfit} of {len(features)} tiles of {task.path} with features.precision "
+            f"{encoder.precision}. Use fp32 or bf16; if that does not help, the encoder's weights are not sound."
         )
-    return features.astype(np.float16)
+    made_by = {"encoder": encoder.name, "precision": encoder.precision, "weights_sha256": encoder.weights_sha256}
+    file = out / f"{task.slide_id}.h5"
+    artifacts.write_features(
+        file,
+        features,
+        artifacts.Grid(coords=grid.coords, attributes=grid.attributes | made_by),
+        options=options,
+        inputs={"slide": task.path, **task.inputs},
+    )
+    log.info("%s: %d x %d features", task.slide_id, *features.shape)
+    return batches.Finished(file=file, n=len(features))

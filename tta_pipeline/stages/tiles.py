@@ -53,7 +53,7 @@ def run(
 
     tasks = batches.read_tasks(slides, slide_ids=slide_ids or ())
     options = config.model_dump(mode="json") | {"out": str(out)}
-    batches.run_batch(tasks, work, manifest=manifest, options=options, policy=bad_slides.policy)
+    batches.run_batch(tasks, batches.one_by_one(work), manifest=manifest, options=options, policy=bad_slides.policy)
 
 
 def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
