@@ -31,7 +31,9 @@ class Section(BaseModel):
 class Inputs(Section):
     """The files of a study and how to read them."""
 
-    slides: StudyPath = Field(description="sheet of slides: slide_id, patient_id, path or features, optional mpp")
+    slides: StudyPath = Field(
+        description="sheet of slides: slide_id, patient_id, path or features, optional mpp and mask"
+    )
     clinical: StudyPath = Field(description="clinical table, one row per patient")
     expression: StudyPath = Field(description="expression matrix: patients in rows, genes in columns")
     gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")
@@ -80,14 +82,32 @@ class Tiles(Section):
     tile_size_px: int = Field(256, ge=16, le=4096, description="tile edge in pixels at `mpp`")
     overlap_px: int = Field(0, ge=0, description="overlap of neighbouring tiles in pixels at `mpp`")
     min_tissue: Fraction = Field(0.5, description="fraction of a tile's area that must be tissue")
+    tissue: Literal["stain", "otsu"] = Field(
+        "stain",
+        description="stain: saturation and optical density, without ink of pens; otsu: Otsu's threshold of saturation "
+        "alone. A slide with a mask in the sheet uses that",
+    )
     mask_mpp: float = Field(
         8.0, gt=0.5, le=64, description="µm per pixel of the tissue mask; the slide's own where that is coarser"
     )
     min_object_um2: float = Field(20_000.0, ge=0, description="tissue pieces below this area are dropped, in µm²")
     max_hole_um2: float = Field(20_000.0, ge=0, description="holes below this area are filled, in µm²")
-    max_tiles: int | None = Field(None, ge=1, description="tiles kept per slide, a seeded sample; null keeps all")
+    min_focus: float = Field(
+        50.0,
+        ge=0,
+        description="least variance of the Laplacian of a tile at 1 µm per pixel (or the slide's or the tile's own, "
+        "where coarser), of grey values 0 to 255: sharp tissue has thousands, 2 µm out of focus below 60; 0 keeps all",
+    )
+    max_tiles: int | None = Field(
+        None, ge=1, description="tiles kept per slide, a seeded sample that is even over the tissue; null keeps all"
+    )
     seed: int = Field(0, ge=0, description="seed of that sample")
-    overlays: bool = Field(True, description="also write overlays/{slide_id}.png: outline of the tissue, kept tiles")
+    mpp_from_objective: bool = Field(
+        False, description="a slide that says nothing but its objective power P has 10/P µm per pixel (40x: 0.25)"
+    )
+    overlays: bool = Field(
+        True, description="also write overlays/{slide_id}.png: outline of the tissue, kept tiles, others with reason"
+    )
 
     @model_validator(mode="after")
     def _overlap_below_size(self) -> "Tiles":

@@ -1,6 +1,7 @@
 """Artifacts: what is written is read back, and what is damaged or foreign is an error that names the file."""
 
 from dataclasses import fields
+from functools import partial
 
 import h5py
 import numpy as np
@@ -44,7 +45,7 @@ PREDICTIONS = artifacts.Predictions(
     attributes={"name": "tta", "fold": 3},
 )
 KINDS = {
-    "tiles": (artifacts.write_tiles, artifacts.read_tiles, GRID),
+    "tiles": (partial(artifacts.write_tiles, quality={}), artifacts.read_tiles, GRID),
     "pathways": (artifacts.write_pathways, artifacts.read_pathways, PATHWAYS),
     "train": (artifacts.write_checkpoint, artifacts.read_checkpoint, CHECKPOINT),
     "evaluate": (artifacts.write_predictions, artifacts.read_predictions, PREDICTIONS),

@@ -115,7 +115,20 @@ MPP_CASES = [
     (0.3, {"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.5"}, 0.3, "sheet"),
     (None, {"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.502", "aperio.MPP": "1"}, 0.501, "openslide.mpp-x"),
     (float("nan"), {"aperio.MPP": "0.2527"}, 0.2527, "aperio.MPP"),
+    (
+        None,
+        {"tiff.ResolutionUnit": "centimeter", "tiff.XResolution": "40000", "tiff.YResolution": "40100"},
+        0.24969,
+        "tiff.XResolution",
+    ),
+    (
+        None,
+        {"tiff.ResolutionUnit": "inch", "tiff.XResolution": "50800", "tiff.YResolution": "50800"},
+        0.5,
+        "tiff.XResolution",
+    ),
 ]
+DPI_72 = {"tiff.ResolutionUnit": "inch", "tiff.XResolution": "72", "tiff.YResolution": "72"}
 
 
 @pytest.mark.parametrize(("given", "properties", "mpp", "source"), MPP_CASES)
@@ -132,6 +145,9 @@ def test_the_sheet_comes_before_the_header(tmp_path, given, properties, mpp, sou
             {},
             r"s1: expected micrometres per pixel .*found none in the header of slide.svs. Give it in column mpp",
         ),
+        (None, DPI_72, r"s1: expected micrometres per pixel .*found none in the header"),
+        (None, {**DPI_72, "tiff.ResolutionUnit": "none"}, r"s1: expected micrometres per pixel .*found none"),
+        (None, {"aperio.AppMag": "20"}, r"found only an objective power of 20 .*or set tiles.mpp_from_objective"),
         (None, {"aperio.MPP": "0,25"}, r"s1: expected a number in header field aperio.MPP, found '0,25'"),
         (None, {"aperio.MPP": "0"}, r"s1: expected 0.05 to 20.0 micrometres per pixel, found 0 x 0 in aperio.MPP"),
         (None, {"aperio.MPP": "nan"}, r"expected 0.05 to 20.0 micrometres per pixel, found nan"),
@@ -143,6 +159,24 @@ def test_resolution_that_cannot_be_used(tmp_path, monkeypatch, given, properties
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SlideError, match=message):
         resolve_mpp(properties, given=given, slide_id="s1", path=tmp_path.relative_to(tmp_path) / "slide.svs")
+
+
+@pytest.mark.parametrize(
+    ("properties", "found"),
+    [
+        ({"openslide.objective-power": "40", "aperio.AppMag": "40"}, (0.25, "openslide.objective-power")),
+        ({"aperio.AppMag": "20"}, (0.5, "aperio.AppMag")),
+        ({"aperio.AppMag": "20", "aperio.MPP": "0.4990"}, (0.499, "aperio.MPP")),
+    ],
+)
+def test_objective_power_comes_last_and_where_it_is_allowed(tmp_path, properties, found):
+    assert resolve_mpp(properties, given=None, slide_id="s1", path=tmp_path, from_objective=True) == found
+
+
+@pytest.mark.parametrize("power", ["0", "-5", "forty"])
+def test_an_objective_power_that_is_none(tmp_path, power):
+    with pytest.raises(SlideError, match="s1: expected"):
+        resolve_mpp({"aperio.AppMag": power}, given=None, slide_id="s1", path=tmp_path, from_objective=True)
 
 
 def test_a_missing_slide(tmp_path):

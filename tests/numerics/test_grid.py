@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tta_pipeline.numerics.grid import (
     axis_positions,
     grid_coords,
-    sample_rows,
+    hilbert_order,
+    sample_evenly,
     tile_edge_level0_px,
     tissue_fraction,
 )
@@ -78,11 +79,49 @@ def test_a_full_and_an_empty_mask():
         np.testing.assert_allclose(tissue_fraction(mask, coords, edge_px=97.3, downsample=31.66), value, atol=1e-12)
 
 
+def tissue_coords():
+    """Two pieces of tissue, one three times as large as the other, on the grid of 512 px."""
+    large = grid_coords(size_px=(30 * 512, 30 * 512), edge_px=512, stride_px=512)
+    small = grid_coords(size_px=(15 * 512, 20 * 512), edge_px=512, stride_px=512) + np.array([60 * 512, 50 * 512])
+    return np.concatenate([large, small]).astype(np.int32)
+
+
 def test_a_sample_is_ascending_of_the_wanted_size_and_repeats_with_its_seed():
-    rows = sample_rows(1000, largest=10, seed=3)
+    coords = tissue_coords()
+    rows = sample_evenly(coords, largest=10, seed=3)
     assert len(np.unique(rows)) == 10
     assert (np.diff(rows) > 0).all()
-    np.testing.assert_array_equal(rows, sample_rows(1000, largest=10, seed=3))
-    assert not np.array_equal(rows, sample_rows(1000, largest=10, seed=4))
+    np.testing.assert_array_equal(rows, sample_evenly(coords, largest=10, seed=3))
+    assert not np.array_equal(rows, sample_evenly(coords, largest=10, seed=4))
     for largest in (None, 5, 9):
-        assert sample_rows(5, largest=largest, seed=0).tolist() == [0, 1, 2, 3, 4]
+        assert sample_evenly(coords[:5], largest=largest, seed=0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_hilbert_curve_visits_every_cell_and_steps_to_a_neighbour():
+    cells = grid_coords(size_px=(32, 32), edge_px=1, stride_px=1)
+    order = hilbert_order(cells)
+    assert sorted(order) == list(range(32 * 32))
+    steps = np.abs(np.diff(cells[np.argsort(order)], axis=0)).sum(axis=1)
+    assert (steps == 1).all()
+
+
+def test_a_sample_is_even_over_the_tissue():
+    """Each piece gives tiles by its area, and no tile is far from a drawn one; a plain draw leaves larger gaps."""
+    coords = tissue_coords()
+    gaps, plain_gaps = [], []
+    for seed in range(20):
+        rows = sample_evenly(coords, largest=48, seed=seed)
+        assert 35 <= (coords[rows, 0] < 30 * 512).sum() <= 37  # 900 of 1,200 tiles
+        drawn = coords[rows].astype(float)
+        plain = coords[np.random.default_rng(seed).choice(len(coords), 48, replace=False)].astype(float)
+        for found, into in ((drawn, gaps), (plain, plain_gaps)):
+            distance = np.linalg.norm(coords[:, None] - found[None], axis=2).min(axis=1)
+            into.append(distance.max() / 512)
+    assert max(gaps) < np.mean(plain_gaps)
+
+
+def test_every_tile_has_the_same_chance():
+    coords = tissue_coords()[:100]
+    drawn = np.concatenate([sample_evenly(coords, largest=25, seed=seed) for seed in range(2000)])
+    share = np.bincount(drawn, minlength=100) / 2000
+    np.testing.assert_allclose(share, 0.25, atol=5 * np.sqrt(0.25 * 0.75 / 2000))

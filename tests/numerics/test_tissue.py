@@ -9,11 +9,11 @@ from tests.slides import glass, with_tissue
 from tta_pipeline.numerics.tissue import (
     drop_small,
     fill_small_holes,
+    find_tissue,
     optical_density,
     otsu_within,
     outline,
     saturation_of,
-    tissue_mask,
 )
 
 ROWS, COLUMNS = slice(60, 180), slice(80, 240)
@@ -25,6 +25,10 @@ def overlap(mask, *, rows=ROWS, columns=COLUMNS):
     truth = np.zeros_like(mask)
     truth[rows, columns] = True
     return (mask & truth).sum() / (mask | truth).sum()
+
+
+def tissue_mask(rgb, **options):
+    return find_tissue(rgb, **options).tissue
 
 
 def painted(pixels, colour, *, rows, columns):
@@ -100,22 +104,48 @@ def test_a_slide_full_of_tissue_is_all_tissue():
     assert tissue_mask(full, **LIMITS).all()
 
 
-@pytest.mark.parametrize(
-    "ink", [(60, 160, 80), (30, 80, 180), (20, 150, 150), (25, 25, 28)], ids=["green", "blue", "turquoise", "black"]
-)
+INKS = {
+    "green": (60, 160, 80),
+    "blue": (30, 80, 180),
+    "turquoise": (20, 150, 150),
+    "black": (25, 25, 28),
+    "red": (205, 25, 40),
+    "dark red": (170, 15, 30),
+}
+
+
+@pytest.mark.parametrize("ink", INKS.values(), ids=INKS)
 def test_ink_beside_the_tissue_is_left_out(slide, ink):
     marked = painted(slide, ink, rows=slice(10, 40), columns=slice(20, 300))
-    mask = tissue_mask(marked, **LIMITS)
-    assert not mask[:50].any()
-    assert overlap(mask) > 0.96
+    found = find_tissue(marked, **LIMITS)
+    assert found.ink[10:40, 20:300].all()
+    assert not found.ink[60:].any()
+    assert not found.tissue[:50].any()
+    assert overlap(found.tissue) > 0.96
 
 
 @pytest.mark.parametrize(
-    "stain", [(120, 80, 150), (235, 190, 215), (190, 60, 80)], ids=["haematoxylin", "pale eosin", "blood"]
+    "stain",
+    [(120, 80, 150), (235, 190, 215), (215, 60, 140), (190, 60, 80), (200, 55, 70)],
+    ids=["haematoxylin", "pale eosin", "strong eosin", "blood", "strong blood"],
 )
 def test_colours_of_tissue_are_no_ink(stain):
     stained = painted(glass(width=320, height=240), stain, rows=ROWS, columns=COLUMNS)
     assert overlap(tissue_mask(stained, **LIMITS)) > 0.96
+
+
+def test_a_vessel_of_the_purest_blood_is_too_small_for_a_stroke_of_ink(slide):
+    vessel = painted(slide, (205, 25, 40), rows=slice(100, 130), columns=slice(120, 150))  # 0.24 mm across
+    assert not find_tissue(vessel, **LIMITS).ink.any()
+
+
+def test_plain_otsu_takes_ink_for_tissue_and_finds_the_rest(slide):
+    assert overlap(tissue_mask(slide, method="otsu", **LIMITS)) > 0.96
+    marked = painted(slide, (60, 160, 80), rows=slice(10, 40), columns=slice(20, 300))
+    found = find_tissue(marked, method="otsu", **LIMITS)
+    assert found.tissue[12:38, 22:298].all()
+    assert not found.ink.any()
+    assert not tissue_mask(glass(width=100, height=100), method="otsu", **LIMITS).any()
 
 
 def test_grey_shadow_of_the_cover_slip_is_left_out(slide):

@@ -19,18 +19,19 @@ ROWS, COLUMNS = slice(128, 512), slice(256, 768)
 SMALL = {"mpp": 0.5, "tile_size_px": 64, "mask_mpp": 2.0, "min_object_um2": 500.0, "max_hole_um2": 500.0}
 
 
-def sheet_of(folder, paths, *, mpp=None):
+def sheet_of(folder, paths, *, mpp=None, mask=None):
     names = [path.stem for path in paths]
     table = pd.DataFrame({"slide_id": names, "patient_id": names, "path": [str(path) for path in paths]})
-    table.assign(mpp=mpp).to_csv(folder / "slides.tsv", sep="\t", index=False)
+    table.assign(mpp=mpp, mask=mask).to_csv(folder / "slides.tsv", sep="\t", index=False)
     return folder / "slides.tsv"
 
 
-def run(folder, paths, *, sheet_mpp=None, policy="fail", **config):
+def run(folder, paths, *, sheet_mpp=None, mask=None, policy="fail", **config):
     tiles.run(
-        slides=sheet_of(folder, paths, mpp=sheet_mpp),
+        slides=sheet_of(folder, paths, mpp=sheet_mpp, mask=mask),
         out=folder / "tiles",
         manifest=folder / "tiles" / "batches" / "b0.tsv",
+        quality=folder / "tiles" / "batches" / "b0.quality.tsv",
         config=Tiles(**(SMALL | config)),
         bad_slides=BadSlides(policy=policy),
     )
@@ -120,10 +121,71 @@ def test_a_picture_of_every_slide_unless_unwanted(tmp_path, slide):
     assert not (tmp_path / "tiles" / "overlays").exists()
     run(tmp_path, [slide])
     picture = np.asarray(Image.open(tmp_path / "tiles" / "overlays" / "s1.png"))
-    assert picture.shape == (192, 256, 3)
-    green = (picture == (0, 120, 0)).all(axis=2)
+    assert picture.shape[1:] == (256, 3)
+    assert picture.shape[0] > 192  # the legend is below
+    green = (picture[:192] == (0, 120, 80)).all(axis=2)
     assert green.any()
     assert not green[: ROWS.start // 4 - 1].any()
+
+
+def quality_of(folder):
+    return tables.read_table(folder / "tiles" / "batches" / "b0.quality.tsv", columns=tables.QUALITY).set_index(
+        "slide_id"
+    )
+
+
+def test_quality_says_what_became_of_the_tiles(tmp_path, slide, empty):
+    pixels = with_tissue(glass(width=1024, height=768), rows=ROWS, columns=COLUMNS)
+    pixels[192:320, 256:448] = (30, 80, 180)  # ink on 2 x 3 tiles
+    pixels[384:512, 512:768] = (190, 110, 170)  # 2 x 4 tiles without any detail
+    other = write_slide(tmp_path / "s2.svs", pixels)
+    run(tmp_path, [slide, empty, other], policy="exclude", max_tiles=40)
+    quality = quality_of(tmp_path)
+    assert list(quality.index) == ["s1", "s2"]
+    first, second = (quality.loc[name] for name in ("s1", "s2"))
+    assert (first["kept"], first["not_drawn"], first["ink"], first["out_of_focus"]) == (40, 8, 0, 0)
+    assert first["tissue_mm2"] == pytest.approx(384 * 512 * 0.5**2 / 1e6, rel=0.05)
+    assert (first["mpp"], first["mpp_source"]) == (0.5, "openslide.mpp-x")
+    assert 100 < first["focus"] < 5000
+    assert 6 <= second["ink"] <= 12  # the ink has a margin
+    assert second["out_of_focus"] == 8
+    assert second["kept"] + second["not_drawn"] <= 48 - 6 - 8
+    assert second["overlay"] == str(tmp_path / "tiles" / "overlays" / "s2.png")
+
+
+def test_a_slide_that_is_out_of_focus_is_bad(tmp_path):
+    pixels = glass(width=512, height=512)
+    pixels[64:448, 64:448] = (190, 110, 170)
+    path = write_slide(tmp_path / "s1.svs", pixels)
+    with pytest.raises(SlideError, match=r"s1: expected tiles in focus, .* found at most .* the scan is out of focus"):
+        run(tmp_path, [path])
+    assert run(tmp_path, [path], min_focus=0).loc["s1", "n"] > 0
+
+
+def test_tissue_that_somebody_else_marked(tmp_path, slide):
+    mask = np.zeros((96, 128), dtype=np.uint8)  # an eighth of the slide
+    mask[16:32, 32:64] = 255  # the upper left third of the tissue
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert run(tmp_path, [slide], mask="mask.png").loc["s1", "n"] == 2 * 4
+    assert artifacts.read_tiles(tmp_path / "tiles" / "s1.h5").coords.tolist()[0] == [256, 128]
+
+
+def test_a_mask_that_does_not_fit_the_slide(tmp_path, slide):
+    Image.fromarray(np.zeros((96, 96), dtype=np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(SlideError, match=r"s1: expected a mask of the whole slide, 1024 x 768 px .*found 96 x 96"):
+        run(tmp_path, [slide], mask="mask.png")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_objective_power_counts_only_where_the_config_allows_it(tmp_path, allowed):
+    pixels = with_tissue(glass(width=1024, height=768), rows=ROWS, columns=COLUMNS)
+    path = write_slide(tmp_path / "s1.svs", pixels, header="|AppMag = 40")
+    if allowed:
+        run(tmp_path, [path], mpp_from_objective=True)
+        assert quality_of(tmp_path).loc["s1", ["mpp", "mpp_source"]].tolist() == [0.25, "openslide.objective-power"]
+    else:
+        with pytest.raises(SlideError, match=r"found only an objective power of 40 .*or set tiles.mpp_from_objective"):
+            run(tmp_path, [path])
 
 
 def test_a_resolution_that_does_not_serve(tmp_path, slide):

@@ -83,16 +83,26 @@ class Predictions:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def write_tiles(path: Path, grid: Grid, *, options: Mapping[str, Any], inputs: Provenance) -> None:
-    """Write /coords with its patch attributes."""
+def write_tiles(
+    path: Path, grid: Grid, *, quality: Mapping[str, Any], options: Mapping[str, Any], inputs: Provenance
+) -> None:
+    """Write /coords with its patch attributes, and what quality control found as JSON."""
     with hdf5.create(path, kind="tiles", options=options, inputs=inputs) as file:
         _write_coords(file, grid)
+        file.attrs["quality"] = json.dumps(quality, sort_keys=True)
 
 
 def read_tiles(path: Path) -> Grid:
     """Read /coords with its patch attributes."""
     with hdf5.open_artifact(path, kind="tiles") as file:
         return _read_coords(file)
+
+
+def read_quality(path: Path) -> dict[str, Any]:
+    """What quality control found on a slide: the row of `tables.QUALITY` without slide_id."""
+    with hdf5.open_artifact(path, kind="tiles") as file:
+        quality: dict[str, Any] = json.loads(file.attrs["quality"])
+        return quality
 
 
 def write_features(

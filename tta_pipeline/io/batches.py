@@ -74,8 +74,13 @@ def read_tasks(slides: Path, *, slide_ids: Sequence[str] = ()) -> list[Task]:
         )
     rows = rows[rows["slide_id"].isin(slide_ids)] if slide_ids else rows
     return [
-        Task(slide_id=str(slide_id), path=Path(path), mpp=None if pd.isna(mpp) else float(mpp))
-        for slide_id, path, mpp in zip(rows["slide_id"], rows["path"], rows["mpp"], strict=True)
+        Task(
+            slide_id=str(slide_id),
+            path=Path(path),
+            mpp=None if pd.isna(mpp) else float(mpp),
+            inputs={"mask": Path(mask)} if mask else {},
+        )
+        for slide_id, path, mpp, mask in rows[["slide_id", "path", "mpp", "mask"]].itertuples(index=False)
     ]
 
 

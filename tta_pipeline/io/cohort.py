@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TCGA_SITE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(-|$)")
 _MPP_LIMITS = (0.05, 20.0)
+_SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
 
 def read_slides(path: Path) -> pd.DataFrame:
@@ -26,12 +27,13 @@ def read_slides(path: Path) -> pd.DataFrame:
     ----------
     path
         CSV or TSV with the columns `slide_id`, `patient_id` (or `case_id`), `path` (whole-slide image) and/or
-        `features` (ready-made HDF5), and perhaps `mpp`; others are ignored. Paths are relative to the sheet's folder.
+        `features` (ready-made), and perhaps `mpp` and `mask` (tissue that is marked already); others are ignored.
+        Paths are relative to the sheet's folder.
 
     Returns
     -------
     DataFrame
-        slide_id, patient_id, path, features (text, "" where absent) and mpp (µm per pixel of level 0, or NaN);
+        slide_id, patient_id, path, features, mask (text, "" where absent) and mpp (µm per pixel of level 0, or NaN);
         the index holds the line numbers of the sheet.
 
     Raises
@@ -46,10 +48,10 @@ def read_slides(path: Path) -> pd.DataFrame:
     hint = "The sheet needs slide_id, patient_id (or case_id), and path or features."
     files = [name for name in ("path", "features") if name in sheet] or ["path"]
     sheets.require_columns(sheet.columns, ["slide_id", "patient_id", *files], path=path, hint=hint)
-    table = pd.DataFrame({name: sheet.get(name, "") for name in ("slide_id", "patient_id", "path", "features", "mpp")})
+    table = pd.DataFrame({name: sheet.get(name, "") for name in _SLIDE_COLUMNS})
     if table.empty:
         raise InputError(f"{path}: expected at least one slide, found only a header.")
-    for name in ("path", "features"):
+    for name in ("path", "features", "mask"):
         table[name] = [
             "" if sheets.is_missing(cell) else str(path.parent / Path(cell).expanduser()) for cell in table[name]
         ]
@@ -127,7 +129,7 @@ def _problems_of_slide(row: pd.Series) -> list[str]:
         problems.append("neither path nor features is given")
     problems += [
         f"{name} {row[name]} does not exist"
-        for name in ("path", "features")
+        for name in ("path", "features", "mask")
         if row[name] and not Path(row[name]).exists()
     ]
     low, high = _MPP_LIMITS

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tta_pipeline.errors import ArtifactError, InputError
-from tta_pipeline.io import hdf5
+from tta_pipeline.io import hdf5, tables
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
 
 _MOST_VALUES = 3
@@ -115,6 +115,8 @@ EVENTS = {
 }
 # One row per step at which patients or slides left; the first of a kind is where it starts.
 ATTRITION_STEPS = {"kind": "string", "stage": "string", "reason": "string", "left": "int64", "remaining": "int64"}
+# One row per slide that could not be used.
+BAD_SLIDES = {"slide_id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
 
 
 TABLES = {
@@ -126,6 +128,8 @@ TABLES = {
     "groups": GROUPS,
     "events": EVENTS,
     "attrition": ATTRITION_STEPS,
+    "bad_slides": BAD_SLIDES,
+    "slides": tables.QUALITY,
 }
 
 

@@ -22,6 +22,10 @@ from tta_pipeline.io.compressed_tiles import VENDORS, CompressedTiles, TileDecod
 MPP_LIMITS = (0.05, 20.0)
 MAX_ANISOTROPY = 0.01
 _HEADER_MPP = (("openslide.mpp-x", "openslide.mpp-y"), ("aperio.MPP", "aperio.MPP"))
+_TIFF_RESOLUTION = ("tiff.XResolution", "tiff.YResolution")
+_UM_PER_UNIT = {"centimeter": 10_000.0, "inch": 25_400.0}
+_OBJECTIVE_POWER = ("openslide.objective-power", "aperio.AppMag")
+_UM_AT_1X = 10.0  # micrometres per pixel of a scanner's camera at 1x; 0.25 at 40x
 # A level that is coarser than asked by less than this counts as fitting: pyramids have downsamples such as 4.0002, and
 # scanners of 40x give 0.2462 to 0.2530 µm per pixel, so that half of their resolution is 0.5 but for 1 %.
 _LEVEL_TOLERANCE = 1.02
@@ -98,6 +102,15 @@ class Slide:
             return level, 1
         most = factor * _LEVEL_TOLERANCE / self._downsamples[level]
         return level, next((reduction for reduction in known.reductions if reduction <= most), 1)
+
+    def read_tile(self, *, left_level0: int, top_level0: int, edge_level0: float, edge_px: int) -> NDArray[np.uint8]:
+        """The square of `read_square`, each pixel the mean over its area: uint8 (edge_px, edge_px, 3)."""
+        pixels, factor = self.read_square(
+            left_level0=left_level0, top_level0=top_level0, edge_level0=edge_level0, edge_px=edge_px
+        )
+        covered = edge_px * factor
+        box = (0.0, 0.0, min(covered, pixels.shape[1]), min(covered, pixels.shape[0]))
+        return np.asarray(Image.fromarray(pixels).resize((edge_px, edge_px), Image.Resampling.BOX, box=box))
 
     def read(
         self,
@@ -183,7 +196,12 @@ def _edge_to_read(edge_px: int, factor: float) -> int:
 
 @contextmanager
 def open_slide(
-    path: Path, *, slide_id: str, mpp: float | None, reader: Literal["auto", "openslide"] = "auto"
+    path: Path,
+    *,
+    slide_id: str,
+    mpp: float | None,
+    reader: Literal["auto", "openslide"] = "auto",
+    mpp_from_objective: bool = False,
 ) -> Iterator[Slide]:
     """Open a whole-slide image.
 
@@ -197,12 +215,14 @@ def open_slide(
         Micrometres per level-0 pixel as the slides sheet gives it; None or NaN reads it from the header.
     reader
         What `read_square` decodes with: the compressed tiles where their format is known ("auto"), or OpenSlide alone.
+    mpp_from_objective
+        Whether the objective power may stand in for micrometres per pixel that are not known otherwise.
 
     Raises
     ------
     SlideError
-        The file is missing or no slide that OpenSlide reads, or its micrometres per pixel are unknown, out of
-        0.05 to 20, or differ between x and y by more than 1 %.
+        The file is missing or no slide that OpenSlide reads, a level has no pixels, or its micrometres per pixel are
+        unknown, out of 0.05 to 20, or differ between x and y by more than 1 %.
     """
     if not path.is_file():
         raise SlideError(f"{slide_id}: expected a slide at {path}, found nothing. Mend its path in the slides sheet.")
@@ -217,12 +237,19 @@ def open_slide(
         stack.enter_context(handle)
         handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         width, height = handle.dimensions
+        if not all(min(size) > 0 for size in handle.level_dimensions):
+            raise SlideError(
+                f"{slide_id}: expected levels of at least one pixel, found {handle.level_dimensions} in {path}. "
+                "The file is damaged: fetch it again."
+            )
         tiles = None
         if reader == "auto" and handle.properties.get(openslide.PROPERTY_NAME_VENDOR) in VENDORS:
             levels = find_levels(path, dimensions=handle.level_dimensions)
             tiles = CompressedTiles(path, levels, cache_bytes=_CACHE_BYTES)
             stack.callback(tiles.close)
-        value, source = resolve_mpp(handle.properties, given=mpp, slide_id=slide_id, path=path)
+        value, source = resolve_mpp(
+            handle.properties, given=mpp, slide_id=slide_id, path=path, from_objective=mpp_from_objective
+        )
         yield Slide(
             slide_id=slide_id,
             path=path,
@@ -238,18 +265,44 @@ def open_slide(
         )
 
 
-def resolve_mpp(properties: Mapping[str, Any], *, given: float | None, slide_id: str, path: Path) -> tuple[float, str]:
-    """Micrometres per level-0 pixel and where it was found: the sheet first, then the slide's header."""
+def resolve_mpp(
+    properties: Mapping[str, Any], *, given: float | None, slide_id: str, path: Path, from_objective: bool = False
+) -> tuple[float, str]:
+    """Micrometres per level-0 pixel and where they were found.
+
+    In this order: the sheet, openslide.mpp-x and -y, aperio.MPP, the resolution that the TIFF names where it lies
+    within the limits (many writers put 72 dots per inch for no reason), and the objective power where that is allowed.
+    """
     if given is not None and not math.isnan(given):
         return _checked(given, given, source="column mpp of the slides sheet", slide_id=slide_id), "sheet"
     for x_name, y_name in _HEADER_MPP:
         if x_name in properties and y_name in properties:
             x, y = (_number(properties[name], source=name, slide_id=slide_id) for name in (x_name, y_name))
             return _checked(x, y, source=f"{x_name} in the header of {path}", slide_id=slide_id), x_name
+    resolution = _tiff_resolution(properties, slide_id=slide_id)
+    if resolution is not None:
+        source = f"{_TIFF_RESOLUTION[0]} in the header of {path}"
+        return _checked(*resolution, source=source, slide_id=slide_id), _TIFF_RESOLUTION[0]
+    power = next((name for name in _OBJECTIVE_POWER if name in properties), None)
+    if power is not None and from_objective:
+        value = _UM_AT_1X / max(_number(properties[power], source=power, slide_id=slide_id), 1e-9)
+        return _checked(value, value, source=f"{power} in the header of {path}", slide_id=slide_id), power
+    known = f"only an objective power of {properties[power]}" if power else "none"
     raise SlideError(
-        f"{slide_id}: expected micrometres per pixel ({', '.join(names[0] for names in _HEADER_MPP)}), found none in "
-        f"the header of {path}. Give it in column mpp of the slides sheet."
+        f"{slide_id}: expected micrometres per pixel ({', '.join(names[0] for names in _HEADER_MPP)}), found {known} "
+        f"in the header of {path}. Give it in column mpp of the slides sheet"
+        f"{', or set tiles.mpp_from_objective' if power else ''}."
     )
+
+
+def _tiff_resolution(properties: Mapping[str, Any], *, slide_id: str) -> tuple[float, float] | None:
+    um = _UM_PER_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
+    if um is None or any(name not in properties for name in _TIFF_RESOLUTION):
+        return None
+    per_unit = [_number(properties[name], source=name, slide_id=slide_id) for name in _TIFF_RESOLUTION]
+    if not all(MPP_LIMITS[0] <= um / max(number, 1e-9) <= MPP_LIMITS[1] for number in per_unit):
+        return None
+    return um / per_unit[0], um / per_unit[1]
 
 
 def _number(text: str, *, source: str, slide_id: str) -> float:

@@ -26,9 +26,29 @@ ATTRITION = {"kind": "string", "id": "string", "patient_id": "string", "stage": 
 # `file` is empty and `excluded` holds the reason where a bad slide was left out; `n` counts tiles.
 # `fingerprint` is the file's, so that new content of equal length is seen by whatever depends on the manifest.
 MANIFEST = {"slide_id": "string", "file": "string", "n": "int64", "excluded": "string", "fingerprint": "string"}
+# results/tiles/batches/*.quality.tsv: what quality control found on each usable slide. mpp_source: where the resolution
+# was found; focus: median variance of the Laplacian of the tiles; tiles that were kept, and others by their reason.
+QUALITY = {
+    "slide_id": "string",
+    "mpp": "float64",
+    "mpp_source": "string",
+    "tissue_mm2": "float64",
+    "focus": "float64",
+    "kept": "int64",
+    "little_tissue": "int64",
+    "ink": "int64",
+    "out_of_focus": "int64",
+    "not_drawn": "int64",
+    "overlay": "string",
+}
 # results/pathways_coverage.tsv: genes of each set, how many the expression matrix has, whether the set is kept.
 COVERAGE = {"name": "string", "genes": "int64", "available": "int64", "kept": "bool"}
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
+
+
+def empty(columns: dict[str, str]) -> pd.DataFrame:
+    """A table without rows."""
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
 
 
 def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> None:

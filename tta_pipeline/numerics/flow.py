@@ -10,6 +10,8 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.numerics.metrics import Fold
 
 _MOST_REASONS = 8
+# How the reason begins where a slide is out because its patient is.
+PATIENT_LEFT_OUT = "patient left out"
 
 
 def attrition_steps(
@@ -49,6 +51,23 @@ def attrition_steps(
             remaining -= count
             rows.append((kind, when, why, count, remaining))
     return pd.DataFrame(rows, columns=["kind", "stage", "reason", "left", "remaining"])
+
+
+def bad_slides(attrition: pd.DataFrame, *, features: pd.DataFrame, left_later: Mapping[str, str]) -> pd.DataFrame:
+    """Each slide that could not be used, of patients who are in: slide_id, patient_id, stage, reason.
+
+    The parameters are those of `attrition_steps`.
+    """
+    early = attrition[(attrition["kind"] == "slide") & ~attrition["reason"].str.startswith(PATIENT_LEFT_OUT)]
+    later = features.assign(reason=features["slide_id"].map(left_later))
+    made = [
+        early.rename(columns={"id": "slide_id"}),
+        features.rename(columns={"excluded": "reason"}).assign(stage="tiles, features"),
+        later.assign(stage="train, evaluate"),
+    ]
+    columns = ["slide_id", "patient_id", "stage", "reason"]
+    rows = pd.concat([table[columns].astype("string") for table in made], ignore_index=True)
+    return rows[rows["reason"].fillna("") != ""].drop_duplicates("slide_id")
 
 
 def events_per_fold(splits: pd.DataFrame, *, event: Mapping[str, bool]) -> pd.DataFrame:

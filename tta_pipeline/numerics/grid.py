@@ -84,11 +84,47 @@ def tissue_fraction(
     return np.clip(area / edge**2, 0.0, 1.0)
 
 
-def sample_rows(count: int, *, largest: int | None, seed: int) -> NDArray[np.int64]:
-    """At most `largest` of `count` rows, drawn without replacement with `seed`, in ascending order; None keeps all."""
+def sample_evenly(coords: NDArray[np.int32], *, largest: int | None, seed: int) -> NDArray[np.int64]:
+    """At most `largest` of n tiles, spread evenly over the tissue, each with the same chance.
+
+    The tiles are put in the order in which a Hilbert curve visits them, and every (n / largest)-th is taken from a
+    random start: neighbours on the curve are neighbours on the slide, so each piece of tissue gives tiles in proportion
+    to its area (systematic sampling; the curve: Hilbert, Math. Ann. 38 (1891) 459).
+
+    Parameters
+    ----------
+    coords
+        int32 (n, 2), x and y >= 0.
+    largest
+        None keeps all.
+
+    Returns
+    -------
+    int64 rows of `coords`, ascending.
+    """
+    count = len(coords)
     if largest is None or count <= largest:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, size=largest, replace=False))
+    start = np.random.default_rng(seed).random()
+    taken = np.floor((np.arange(largest) + start) * (count / largest)).astype(np.int64)
+    return np.sort(np.argsort(hilbert_order(coords), kind="stable")[taken])
+
+
+def hilbert_order(coords: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Position of points, int32 (n, 2) of 0 or more, along a Hilbert curve over a square that holds them."""
+    x, y = coords.T.astype(np.int64)
+    position = np.zeros(len(coords), dtype=np.int64)
+    for bit in reversed(range(int(coords.max(initial=1)).bit_length())):
+        side = np.int64(1) << bit
+        right, upper = (x & side) > 0, (y & side) > 0
+        position = position * 4 + np.where(right, np.where(upper, 2, 3), np.where(upper, 1, 0))
+        # The curve in the two lower quadrants is the whole curve mirrored; beyond the first bit only bits below count.
+        x, y = x & (side - 1), y & (side - 1)
+        turned = ~upper
+        flipped = turned & right
+        x, y = np.where(flipped, side - 1 - x, x), np.where(flipped, side - 1 - y, y)
+        x, y = np.where(turned, y, x), np.where(turned, x, y)
+    return position
 
 
 def _bilinear(table: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,31 +1,42 @@
 """Where the tissue is on a thumbnail of an H&E slide."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
+from tta_pipeline.numerics.ink import ink_mask
+
 # Otsu's threshold separates two classes even where there is only one. These limits say what glass and tissue look like:
 # below the lower limit everything is glass, above the upper one everything is tissue, whatever the histogram says.
 SATURATION_LIMITS = (0.06, 0.12)
 DENSITY_LIMITS = (0.05, 0.10)
-# Haematoxylin and eosin absorb green the most; blue, green and turquoise ink absorb more red than green.
-PEN_RED_OVER_GREEN = 0.15
-# Black ink, dirt and the slide's edge absorb all colours alike. Density and saturation of a grey absorber.
-GREY_DENSITY = 0.5
-GREY_SATURATION = 0.15
 _BLUR_PX = 1.0
-_PEN_MARGIN_PX = 2
+Method = Literal["stain", "otsu"]
 
 
-def tissue_mask(rgb: NDArray[np.uint8], *, mpp: float, min_object_um2: float, max_hole_um2: float) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class TissueMap:
+    """Boolean (height, width) each: what is tissue, and what is ink and therefore none."""
+
+    tissue: NDArray[np.bool_]
+    ink: NDArray[np.bool_]
+
+
+def find_tissue(
+    rgb: NDArray[np.uint8], *, mpp: float, min_object_um2: float, max_hole_um2: float, method: Method = "stain"
+) -> TissueMap:
     """Pixels of a thumbnail that show tissue.
 
-    A pixel is tissue where, after a Gaussian blur of one pixel, both its saturation and its optical density exceed
-    Otsu's thresholds, these held within limits that glass and stained tissue keep (an empty slide has no tissue).
-    Ink of pens is taken out by colour: what absorbs red more than green, or all colours alike and strongly. Red ink
-    has the colours of eosin and stays. Then holes are filled and small pieces dropped, in this order.
+    With "stain", a pixel is tissue where, after a Gaussian blur of one pixel, both its saturation and its optical
+    density exceed Otsu's thresholds, these held within limits that glass and stained tissue keep (an empty slide has
+    no tissue), and where it is no ink; see `numerics.ink`. With "otsu", a pixel is tissue where its blurred saturation
+    exceeds Otsu's threshold, held above the limit below which everything is glass; ink is tissue then. After either,
+    holes are filled and small pieces dropped, in this order.
 
     Parameters
     ----------
@@ -36,11 +47,8 @@ def tissue_mask(rgb: NDArray[np.uint8], *, mpp: float, min_object_um2: float, ma
     min_object_um2
         Pieces of tissue (8-connected) with a smaller area are dropped.
     max_hole_um2
-        Holes (4-connected) with a smaller area are filled; a hole at the border of the image is background.
-
-    Returns
-    -------
-    Boolean (height, width).
+        Holes (4-connected) with a smaller area are filled; a hole at the border of the image is
+        background.
 
     References
     ----------
@@ -51,12 +59,18 @@ def tissue_mask(rgb: NDArray[np.uint8], *, mpp: float, min_object_um2: float, ma
         raise ValueError(f"expected uint8 (height, width, 3), found {rgb.dtype} {rgb.shape}")
     smooth = ndimage.gaussian_filter(rgb.astype(np.float32), sigma=(_BLUR_PX, _BLUR_PX, 0), mode="nearest")
     saturation = saturation_of(smooth)
-    density = optical_density(smooth)  # (height, width, 3)
-    mean_density = density.mean(axis=2)
-    mask = saturation > otsu_within(saturation, limits=SATURATION_LIMITS)
-    mask &= mean_density > otsu_within(mean_density, limits=DENSITY_LIMITS)
-    mask &= ~_ink(density, mean_density=mean_density, saturation=saturation)
-    return drop_small(fill_small_holes(mask, max_hole_px=max_hole_um2 / mpp**2), min_object_px=min_object_um2 / mpp**2)
+    if method == "otsu":
+        ink = np.zeros(saturation.shape, dtype=np.bool_)
+        mask = saturation > otsu_within(saturation, limits=(SATURATION_LIMITS[0], 1.0))
+    else:
+        density = optical_density(smooth)  # (height, width, 3)
+        mean_density = density.mean(axis=2)
+        ink = ink_mask(density, saturation=saturation, mpp=mpp)
+        mask = saturation > otsu_within(saturation, limits=SATURATION_LIMITS)
+        mask &= mean_density > otsu_within(mean_density, limits=DENSITY_LIMITS)
+        mask &= ~ink
+    filled = fill_small_holes(mask, max_hole_px=max_hole_um2 / mpp**2)
+    return TissueMap(tissue=drop_small(filled, min_object_px=min_object_um2 / mpp**2), ink=ink)
 
 
 def saturation_of(rgb: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -100,14 +114,6 @@ def drop_small(mask: NDArray[np.bool_], *, min_object_px: float) -> NDArray[np.b
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of the mask that touch, by an edge, a pixel outside of it; the image's border counts as outside."""
     return np.asarray(mask & ~ndimage.binary_erosion(mask))
-
-
-def _ink(
-    density: NDArray[np.float32], *, mean_density: NDArray[np.float32], saturation: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    coloured = density[:, :, 0] - density[:, :, 1] > PEN_RED_OVER_GREEN
-    grey = (mean_density > GREY_DENSITY) & (saturation < GREY_SATURATION)
-    return np.asarray(ndimage.binary_dilation(coloured | grey, iterations=_PEN_MARGIN_PX))
 
 
 def _pieces(mask: NDArray[np.bool_], *, connectivity: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

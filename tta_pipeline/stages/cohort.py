@@ -12,6 +12,7 @@ from tta_pipeline.io import artifacts, sheets, tables
 from tta_pipeline.io.cohort import read_clinical, read_slides
 from tta_pipeline.io.expression import read_expression_index
 from tta_pipeline.io.gene_sets import read_gene_sets
+from tta_pipeline.numerics.flow import PATIENT_LEFT_OUT
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def _remember_batches(path: Path, slide_ids: pd.Series, config: Cohort) -> None:
 def _attrition(why_out: Mapping[str, str], slides: pd.DataFrame, bad: Mapping[str, str]) -> pd.DataFrame:
     patients = [("patient", name, name, "cohort", reason) for name, reason in why_out.items() if reason]
     left = [
-        ("slide", slide_id, name, "cohort", bad.get(slide_id) or f"patient left out: {why_out[name]}")
+        ("slide", slide_id, name, "cohort", bad.get(slide_id) or f"{PATIENT_LEFT_OUT}: {why_out[name]}")
         for slide_id, name in zip(slides["slide_id"], slides["patient_id"], strict=True)
         if slide_id in bad or why_out[name]
     ]

@@ -121,8 +121,10 @@ def _encode(
 def _request(task: batches.Task, grid: artifacts.Grid, *, reader: Literal["auto", "openslide"]) -> Request:
     @contextmanager
     def opened() -> Iterator[Slide]:
-        with open_slide(task.path, slide_id=task.slide_id, mpp=task.mpp, reader=reader) as slide:
-            _check_same_slide(slide, grid)
+        # The tiles stage has found out what a pixel measures; its word is taken.
+        mpp = float(grid.attributes["mpp_level0"])
+        with open_slide(task.path, slide_id=task.slide_id, mpp=mpp, reader=reader) as slide:
+            _check_same_slide(slide, grid, given_mpp=task.mpp)
             yield slide
 
     edge = tile_edge_level0_px(
@@ -133,13 +135,13 @@ def _request(task: batches.Task, grid: artifacts.Grid, *, reader: Literal["auto"
     return Request(slide_id=task.slide_id, open=opened, coords=grid.coords, edge_level0_px=edge)
 
 
-def _check_same_slide(slide: Slide, grid: artifacts.Grid) -> None:
+def _check_same_slide(slide: Slide, grid: artifacts.Grid, *, given_mpp: float | None) -> None:
     expected = (grid.attributes["level0_width"], grid.attributes["level0_height"], grid.attributes["mpp_level0"])
-    found = (slide.width_level0, slide.height_level0, slide.mpp)
+    found = (slide.width_level0, slide.height_level0, slide.mpp if given_mpp is None else given_mpp)
     if expected != found:
         raise ArtifactError(
             f"{slide.slide_id}: expected the slide that its tiles were made on, width, height and mpp {expected}, "
-            f"found {found} in {slide.path}. Run tiles again."
+            f"found {found} in {slide.path} or its sheet. Run tiles again."
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from tta_pipeline import __version__
 from tta_pipeline.config import Report
 from tta_pipeline.errors import ArtifactError, InputError
-from tta_pipeline.io import artifacts, cohort_figures, figures, hdf5, study, tables
+from tta_pipeline.io import artifacts, cohort_figures, figures, hdf5, slide_figures, study, tables
 from tta_pipeline.io import report as files
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
 from tta_pipeline.numerics import findings, flow, results
@@ -39,6 +39,7 @@ def run(
     evaluated: list[Path],
     out: Path,
     config: Report,
+    quality: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
     benchmarks: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
 ) -> None:
     """Write the tables, the figures and index.html of a study.
@@ -59,6 +60,8 @@ def run(
         Folder to write to.
     config
         Bootstrap, level of the intervals, and the true risk of a simulated cohort.
+    quality
+        Tables of quality of the tiles jobs.
     benchmarks
         Snakemake's benchmark files of the jobs.
 
@@ -88,11 +91,13 @@ def run(
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
     made["groups"] = pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
     made["events"] = flow.events_per_fold(roles, event=dict(zip(cohort["patient_id"], cohort["event"], strict=True)))
-    made["attrition"] = flow.attrition_steps(
-        tables.read_table(attrition, columns=tables.ATTRITION),
-        patients=cohort,
-        features=study.read_feature_table(slides, manifests),
-        left_later=left_out | left_in_training,
+    left = tables.read_table(attrition, columns=tables.ATTRITION)
+    features = study.read_feature_table(slides, manifests)
+    left_later = left_out | left_in_training
+    made["attrition"] = flow.attrition_steps(left, patients=cohort, features=features, left_later=left_later)
+    made["bad_slides"] = flow.bad_slides(left, features=features, left_later=left_later)
+    made["slides"] = pd.concat(
+        [tables.empty(tables.QUALITY), *(tables.read_table(path, columns=tables.QUALITY) for path in quality)]
     )
     shown = _compared(made["comparisons"], models=list(models))
     pictures = _pictures(
@@ -125,6 +130,7 @@ def run(
             "bootstrap": config.bootstrap,
             "few_events": FEW_EVENTS,
             "on_test": ON_TEST,
+            "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
             "left_out_sets": sets[~sets["kept"]].to_dict("records"),
             "has_training": any(name.startswith("training_") for name in pictures),
             "pictures": pictures,
@@ -254,6 +260,8 @@ def _pictures(
             for kind in ("patient", "slide")
         },
     }
+    if (made["slides"]["overlay"] != "").any():
+        pictures["slides"] = slide_figures.contact_sheet(made["slides"])
     if (made["comparisons"]["verdict"] != "not compared").any():
         pictures["comparisons"] = figures.comparisons(made["comparisons"])
     for row in made["groups"].to_dict("records"):

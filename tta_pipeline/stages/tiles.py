@@ -1,21 +1,35 @@
 """Tissue and the grid of tiles on it, for one batch of slides."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tta_pipeline.config import BadSlides, Tiles
 from tta_pipeline.errors import SlideError
-from tta_pipeline.io import artifacts, batches
+from tta_pipeline.io import artifacts, batches, tables
+from tta_pipeline.io.annotation import read_annotation
 from tta_pipeline.io.overlay import write_overlay
 from tta_pipeline.io.slide import Slide, open_slide
-from tta_pipeline.numerics.grid import grid_coords, sample_rows, tile_edge_level0_px, tissue_fraction
-from tta_pipeline.numerics.tissue import outline, tissue_mask
+from tta_pipeline.numerics.focus import laplacian_variance
+from tta_pipeline.numerics.grid import grid_coords, sample_evenly, tile_edge_level0_px, tissue_fraction
+from tta_pipeline.numerics.tissue import TissueMap, find_tissue, outline
 
 log = logging.getLogger(__name__)
+
+FOCUS_MPP = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Corners of tiles, int32 (n, 2) each, by what became of them; and the focus of those that were looked at."""
+
+    tiles: dict[str, NDArray[np.int32]]
+    focus: NDArray[np.float64]
 
 
 def run(
@@ -23,11 +37,12 @@ def run(
     slides: Path,
     out: Path,
     manifest: Path,
+    quality: Path,
     config: Tiles,
     bad_slides: BadSlides,
     slide_ids: list[str] | None = None,
 ) -> None:
-    """Write {slide_id}.h5 with /coords for each slide of one batch, then the manifest.
+    """Write {slide_id}.h5 with /coords for each slide of one batch, then the manifest and the table of quality.
 
     A job that was stopped goes on where it was; see `io.batches`.
 
@@ -41,6 +56,8 @@ def run(
         Folder of the results; pictures to look at go to its folder overlays.
     manifest
         TSV of slide_id, file, n (tiles), excluded (reason).
+    quality
+        TSV of what quality control found on each slide: resolution, area of tissue, focus, tiles left out by reason.
 
     Raises
     ------
@@ -54,34 +71,70 @@ def run(
     tasks = batches.read_tasks(slides, slide_ids=slide_ids or ())
     options = config.model_dump(mode="json") | {"out": str(out)}
     batches.run_batch(tasks, batches.one_by_one(work), manifest=manifest, options=options, policy=bad_slides.policy)
+    made = tables.read_table(manifest, columns=tables.MANIFEST)
+    usable = made[made["excluded"] == ""]
+    rows = [
+        {"slide_id": slide_id} | artifacts.read_quality(Path(file))
+        for slide_id, file in zip(usable["slide_id"], usable["file"], strict=True)
+    ]
+    tables.write_table(quality, pd.DataFrame(rows, columns=list(tables.QUALITY)), columns=tables.QUALITY)
 
 
 def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
-    file = out / f"{task.slide_id}.h5"
-    with open_slide(task.path, slide_id=task.slide_id, mpp=task.mpp) as slide:
+    file, overlay = out / f"{task.slide_id}.h5", out / "overlays" / f"{task.slide_id}.png"
+    with open_slide(
+        task.path, slide_id=task.slide_id, mpp=task.mpp, mpp_from_objective=config.mpp_from_objective
+    ) as slide:
         _check_resolution(slide, config=config)
         downsample = max(1.0, config.mask_mpp / slide.mpp)
         thumbnail = slide.thumbnail(downsample=downsample)
-        mask = tissue_mask(
+        found = _tissue(task, slide, thumbnail, downsample=downsample, config=config)
+        choice = _choose(slide, found, downsample=downsample, config=config)
+        kept = choice.tiles["kept"]
+        grid = artifacts.Grid(coords=kept, attributes=patch_attributes(slide, config=config))
+    quality = {
+        "mpp": slide.mpp,
+        "mpp_source": slide.mpp_source,
+        "tissue_mm2": float(found.tissue.sum()) * (slide.mpp * downsample / 1000) ** 2,
+        "focus": float(np.median(choice.focus)),
+        **{name.replace(" ", "_"): len(coords) for name, coords in choice.tiles.items()},
+        "overlay": str(overlay) if config.overlays else "",
+    }
+    if config.overlays:
+        write_overlay(
+            overlay,
+            thumbnail,
+            outline=outline(found.tissue),
+            tiles=choice.tiles,
+            edge_level0_px=_edge(slide, config.tile_size_px, config),
+            downsample=downsample,
+        )
+    inputs = {"slide": task.path, **task.inputs}
+    artifacts.write_tiles(file, grid, quality=quality, options=config.model_dump(mode="json"), inputs=inputs)
+    counts = ", ".join(f"{len(coords)} {name}" for name, coords in choice.tiles.items() if len(coords))
+    log.info("%s: tiles: %s; %.1f mm2 of tissue, mpp %g", task.slide_id, counts, quality["tissue_mm2"], slide.mpp)
+    return batches.Finished(file=file, n=len(kept))
+
+
+def _tissue(
+    task: batches.Task, slide: Slide, thumbnail: NDArray[np.uint8], *, downsample: float, config: Tiles
+) -> TissueMap:
+    if "mask" not in task.inputs:
+        return find_tissue(
             thumbnail,
             mpp=slide.mpp * downsample,
             min_object_um2=config.min_object_um2,
             max_hole_um2=config.max_hole_um2,
+            method=config.tissue,
         )
-        coords = _coords(slide, mask, downsample=downsample, config=config)
-        grid = artifacts.Grid(coords=coords, attributes=patch_attributes(slide, config=config))
-    artifacts.write_tiles(file, grid, options=config.model_dump(mode="json"), inputs={"slide": task.path})
-    if config.overlays:
-        write_overlay(
-            out / "overlays" / f"{task.slide_id}.png",
-            thumbnail,
-            outline=outline(mask),
-            coords=coords,
-            edge_level0_px=_edge(slide, config.tile_size_px, config),
-            downsample=downsample,
-        )
-    log.info("%s: %d tiles, %.0f %% tissue, mpp %g", task.slide_id, len(coords), 100 * mask.mean(), slide.mpp)
-    return batches.Finished(file=file, n=len(coords))
+    marked = read_annotation(
+        task.inputs["mask"],
+        slide_id=slide.slide_id,
+        size_level0=(slide.width_level0, slide.height_level0),
+        shape=(thumbnail.shape[0], thumbnail.shape[1]),
+        downsample=downsample,
+    )
+    return TissueMap(tissue=marked, ink=np.zeros_like(marked))
 
 
 def _check_resolution(slide: Slide, *, config: Tiles) -> None:
@@ -97,25 +150,57 @@ def _edge(slide: Slide, size_px: int, config: Tiles) -> float:
     return tile_edge_level0_px(tile_size_px=size_px, mpp=config.mpp, mpp_level0=slide.mpp)
 
 
-def _coords(slide: Slide, mask: NDArray[np.bool_], *, downsample: float, config: Tiles) -> NDArray[np.int32]:
-    """Corners of the tiles with enough tissue, int32 (n, 2), level-0 pixels."""
-    if not mask.any():
+def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles) -> Choice:
+    """The tiles to keep, and those with some tissue or ink that are left out, by their reason."""
+    if not found.tissue.any():
         raise SlideError(
-            f"{slide.slide_id}: expected tissue, found none on {slide.path}: empty glass, or pieces that are all below "
-            f"tiles.min_object_um2 = {config.min_object_um2:g}."
+            f"{slide.slide_id}: expected tissue, found none on {slide.path}: empty glass, only ink, or pieces that are "
+            f"all below tiles.min_object_um2 = {config.min_object_um2:g}."
         )
     edge_px = _edge(slide, config.tile_size_px, config)
     stride_px = _edge(slide, config.tile_size_px - config.overlap_px, config)
     coords = grid_coords(size_px=(slide.width_level0, slide.height_level0), edge_px=edge_px, stride_px=stride_px)
-    fraction = tissue_fraction(mask, coords, edge_px=edge_px, downsample=downsample)
-    kept = coords[(fraction >= config.min_tissue) & (fraction > 0)]
-    if len(kept) == 0:
+    size = {"edge_px": edge_px, "downsample": downsample}
+    fraction = tissue_fraction(found.tissue, coords, **size)
+    with_ink = tissue_fraction(found.tissue | found.ink, coords, **size)
+    enough = (fraction >= config.min_tissue) & (fraction > 0)
+    inked = ~enough & (with_ink >= config.min_tissue) & (with_ink > 0)
+    if not enough.any():
         raise SlideError(
             f"{slide.slide_id}: expected tiles with at least {config.min_tissue:.0%} tissue (tiles.min_tissue), found "
             f"none among the {len(coords)} whole tiles of {edge_px:.1f} px on {slide.path}, "
             f"{slide.width_level0} x {slide.height_level0} px."
         )
-    return kept[sample_rows(len(kept), largest=config.max_tiles, seed=config.seed)]
+    on_tissue = coords[enough]
+    focus = _focus(slide, on_tissue, edge_px=edge_px, config=config)
+    sharp = focus >= config.min_focus
+    if not sharp.any():
+        raise SlideError(
+            f"{slide.slide_id}: expected tiles in focus, variance of the Laplacian at least {config.min_focus:g} "
+            f"(tiles.min_focus), found at most {focus.max():.1f} in {len(on_tissue)} tiles of {slide.path}: the scan "
+            "is out of focus. Scan it again, or lower tiles.min_focus."
+        )
+    in_focus = on_tissue[sharp]
+    drawn = np.zeros(len(in_focus), dtype=np.bool_)
+    drawn[sample_evenly(in_focus, largest=config.max_tiles, seed=config.seed)] = True
+    tiles = {
+        "kept": in_focus[drawn],
+        "little tissue": coords[~enough & ~inked & (fraction > 0)],
+        "ink": coords[inked],
+        "out of focus": on_tissue[~sharp],
+        "not drawn": in_focus[~drawn],
+    }
+    return Choice(tiles=tiles, focus=focus)
+
+
+def _focus(slide: Slide, coords: NDArray[np.int32], *, edge_px: float, config: Tiles) -> NDArray[np.float64]:
+    """Variance of the Laplacian of each tile, at `FOCUS_MPP`, or coarser where the slide or the tiles are."""
+    mpp = max(FOCUS_MPP, slide.mpp, config.mpp)
+    edge = max(3, round(config.tile_size_px * config.mpp / mpp))
+    squares = (
+        slide.read_tile(left_level0=int(x), top_level0=int(y), edge_level0=edge_px, edge_px=edge) for x, y in coords
+    )
+    return np.array([laplacian_variance(square) for square in squares])
 
 
 def patch_attributes(slide: Slide, *, config: Tiles) -> dict[str, Any]:

@@ -122,6 +122,11 @@ def images_of_batch(wildcards):
     return [beside_sheet(row["path"]) for row in batches()[wildcards.batch]]
 
 
+def masks_of_batch(wildcards):
+    """Masks of tissue that the sheet names for slides of one batch."""
+    return [beside_sheet(row["mask"]) for row in batches()[wildcards.batch] if row.get("mask")]
+
+
 def slides_of_batch(wildcards):
     """Identifiers of the slides of one batch."""
     return [row["slide_id"] for row in batches()[wildcards.batch]]
@@ -135,6 +140,11 @@ def mpp_of_batch(wildcards):
 def feature_manifests(wildcards):
     """Manifests of all batches; none where every slide brings its features."""
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
+
+
+def quality_tables(wildcards):
+    """What quality control of the tiles found, for all batches."""
+    return expand("results/tiles/batches/{batch}.quality.tsv", batch=list(batches()))
 
 
 # Models ----------------------------------------------------------------------------------------------------------

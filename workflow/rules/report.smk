@@ -4,6 +4,7 @@ rule report:
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
         manifests=feature_manifests,
+        quality=quality_tables,
         coverage="results/pathways_coverage.tsv",
         splits="results/splits.tsv",
         trained=runs("train"),
@@ -27,6 +28,11 @@ rule report:
             caption="../report/attrition.rst",
             category="Cohort",
         ),
+        slides_table="results/report/slides.tsv",
+        bad_slides_table="results/report/bad_slides.tsv",
+        slides_figure=report("results/report/slides.png", caption="../report/slides.rst", category="Cohort")
+        if batches() and config["tiles"]["overlays"]
+        else [],
         survival=report(
             expand("results/report/survival_{model}.png", model=config["models"]),
             caption="../report/survival.rst",
@@ -51,6 +57,6 @@ rule report:
         config=section("report"),
     shell:
         "python -m tta_pipeline report --patients {input.patients} --slides {input.slides} --attrition {input.attrition}"
-        " --manifests {input.manifests} --coverage {input.coverage} --splits {input.splits} --trained {input.trained}"
+        " --manifests {input.manifests} --quality {input.quality} --coverage {input.coverage} --splits {input.splits} --trained {input.trained}"
         " --evaluated {input.evaluated} --benchmarks $(find benchmarks -name '*.tsv' -not -path '*/report/*' | sort)"
         " --out results/report --config {params.config:q} 2> {log}"

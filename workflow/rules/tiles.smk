@@ -2,8 +2,10 @@ rule tiles:
     input:
         slides=ancient(input_file("slides")),
         images=images_of_batch,
+        masks=masks_of_batch,
     output:
         manifest="results/tiles/batches/{batch}.tsv",
+        quality="results/tiles/batches/{batch}.quality.tsv",
     log:
         "logs/tiles/{batch}.log",
     benchmark:
@@ -20,4 +22,4 @@ rule tiles:
         mpp=mpp_of_batch,
     shell:
         "python -m tta_pipeline tiles --slides {input.slides} --slide-ids {params.slide_ids:q} --out results/tiles --manifest {output.manifest}"
-        ' --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
+        ' --quality {output.quality} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
