@@ -119,13 +119,21 @@ class Tiles(Section):
 class Features(Section):
     """The encoder of tiles."""
 
-    encoder: str = Field("resnet50.a1_in1k", description="timm model name or hf-hub: id")
+    encoder: str = Field(
+        "resnet50.a1_in1k",
+        description="timm model name, hf-hub: id, or a preset: uni, uni2-h, virchow, virchow2, h-optimus-0, gigapath, "
+        "phikon, resnet50-layer3",
+    )
     encoder_options: dict[str, Any] = Field(
         {}, description="keyword arguments of timm.create_model that the model's card asks for, such as init_values"
     )
     weights: StudyPath | None = Field(
         None, description="local weights, .safetensors or a state dict of torch (.pth); null downloads from the hub"
     )
+    stain: Literal["none", "macenko", "reinhard"] = Field(
+        "none", description="stain normalisation of each tile, by the package torchstain, which is to be installed"
+    )
+    stain_target: StudyPath | None = Field(None, description="picture of a tile whose stain all tiles are given")
     batch_size: int = Field(64, ge=1, description="tiles per forward pass")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on CUDA, else fp32")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
@@ -133,6 +141,12 @@ class Features(Section):
     reader: Literal["auto", "openslide"] = Field(
         "auto", description="auto: compressed JPEG and JPEG 2000 tiles where their layout is known, OpenSlide elsewhere"
     )
+
+    @model_validator(mode="after")
+    def _stain_has_a_target(self) -> "Features":
+        if (self.stain == "none") != (self.stain_target is None):
+            raise ValueError("stain and stain_target go together: give both, or neither")
+        return self
 
 
 class Pathways(Section):

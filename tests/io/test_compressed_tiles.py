@@ -1,6 +1,8 @@
 """Tiles decoded directly, against OpenSlide: each level, partial edge tiles, missing and damaged tiles, reductions."""
 
 import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import tifffile
 
 from tests.slides import damage
 from tta_pipeline.errors import SlideError
-from tta_pipeline.io.compressed_tiles import CompressedTiles, TileDecodeError, find_levels
+from tta_pipeline.io.compressed_tiles import CompressedTiles, TileDecodeError, _OnceCache, find_levels
 from tta_pipeline.io.slide import open_slide
 
 WIDTH, HEIGHT, TILE = 300, 212, 64  # no multiples of the tile: the last column and row are partial
@@ -136,6 +138,50 @@ def test_a_tile_that_is_cut_off(tmp_path, pixels, part):
     tiles = CompressedTiles(path, find_levels(path, dimensions=[(WIDTH, HEIGHT)]), cache_bytes=1 << 20)
     with pytest.raises(TileDecodeError, match="compressed tile 6 of level 0"):
         tiles.read(0, reduction=2, left=32, top=32, width=32, height=32)
+
+
+def test_the_cache_keeps_its_size_with_many_threads():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        cache = _OnceCache(3 * 300)
+        with ThreadPoolExecutor(8) as pool:
+            futures = [
+                pool.submit(cache.get, (0, number % 7, 1), lambda: np.zeros((10, 10, 3), dtype=np.uint8))
+                for number in range(4000)
+            ]
+            assert all(future.result().shape == (10, 10, 3) for future in futures)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(cache._values) <= 3
+    assert cache._free_bytes == 3 * 300 - 300 * len(cache._values)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.98])
+def test_a_jpeg_2000_tile_that_is_cut_off(tmp_path, real_data, part):
+    """As an interrupted download leaves it: the rest of the file is there, but zero."""
+    path = tmp_path / "s.svs"
+    content = bytearray((real_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs").read_bytes())
+    with tifffile.TiffFile(real_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs") as file:
+        page = file.pages[0]
+        columns = -(-page.imagewidth // page.tilewidth)
+        number, edge = 3 * columns + 4, page.tilewidth
+        start, size = page.dataoffsets[number], page.databytecounts[number]
+    content[start + int(part * size) : start + size] = bytes(size - int(part * size))
+    path.write_bytes(content)
+    with open_slide(path, slide_id="s", mpp=0.25) as slide, pytest.raises(SlideError, match="cut off"):
+        slide.read_square(left_level0=4 * edge, top_level0=3 * edge, edge_level0=float(edge), edge_px=edge)
+
+
+def test_of_two_pages_of_one_size_openslide_chooses(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "s.tif") as file:
+        for colour in ((200, 30, 30), (30, 30, 200)):
+            page = np.full((HEIGHT, WIDTH, 3), colour, dtype=np.uint8)
+            file.write(page, tile=(TILE, TILE), photometric="rgb", compression="jpeg", metadata=None)
+    with open_slide(tmp_path / "s.tif", slide_id="s", mpp=0.5) as slide:
+        pixels, _ = slide.read_square(left_level0=0, top_level0=0, edge_level0=64.0, edge_px=64)
+    assert np.abs(pixels[0, 0].astype(int) - (200, 30, 30)).max() < 5
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 
 from tta_pipeline.config import Features
 from tta_pipeline.errors import InputError
-from tta_pipeline.models import torchvision_import
+from tta_pipeline.models import encoders, torchvision_import
 from tta_pipeline.models.encoders import load_encoder, weights_sha256
+from tta_pipeline.models.presets import PRESETS
 
 torchvision_import.import_torchvision()
 import timm  # noqa: E402
@@ -208,3 +209,108 @@ def test_another_failure_of_torchvision_is_not_hidden(monkeypatch):
     monkeypatch.setattr(torchvision_import.importlib, "import_module", broken)
     with pytest.raises(RuntimeError, match="libjpeg"):
         torchvision_import.import_torchvision()
+
+
+# What the model cards say: parameters in millions and features per tile.
+CARDS = {
+    "uni": (303, 1024),
+    "uni2-h": (681, 1536),
+    "virchow": (631, 2560),
+    "virchow2": (631, 2560),
+    "h-optimus-0": (1135, 1536),
+    "gigapath": (1135, 1536),
+    "phikon": (86, 768),
+    "resnet50-layer3": (8.5, 1024),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_the_size_and_width_of_their_cards(name):
+    """Built without memory for weights: torch's meta device computes shapes alone."""
+    preset = PRESETS[name]
+    config = Features(encoder=name, weights="unused")
+    with torch.device("meta"):
+        model = encoders._as_preset(encoders._build(config, preset), preset).eval()
+        edge = preset.crop_px or preset.resize_px or 256
+        features = model(torch.empty(2, 3, edge, edge))
+    millions, width = CARDS[name]
+    assert tuple(features.shape) == (2, width) == (2, preset.width)
+    assert sum(weight.numel() for weight in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def saved(path, name, **options):
+    torch.manual_seed(0)
+    preset = PRESETS[name]
+    built = {key: encoders._layer(key, value) for key, value in {**preset.options, **options}.items()}
+    model = timm.create_model(preset.architecture, num_classes=0, **built).eval()
+    save_file(model.state_dict(), path)
+    return model
+
+
+def loaded(path, name, **options):
+    return load_encoder(Features(encoder=name, weights=path, device="cpu", encoder_options=options))
+
+
+@pytest.mark.parametrize("name", ["virchow", "virchow2"])
+def test_virchow_is_the_class_token_beside_the_mean_of_the_patches(tmp_path, tiles, name):
+    model = saved(tmp_path / "w.safetensors", name, depth=1)
+    features = loaded(tmp_path / "w.safetensors", name, depth=1).encode(tiles)
+    images = torch.from_numpy(tiles).permute(0, 3, 1, 2).float() / 255
+    images = torch.nn.functional.interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in PRESETS[name].normalisation)
+    with torch.inference_mode():
+        tokens = model.forward_features((images - mean) / std)
+    registers = 4 if name == "virchow2" else 0
+    assert tokens.shape == (3, 1 + registers + 256, 1280)
+    expected = torch.cat([tokens[:, 0], tokens[:, 1 + registers :].mean(dim=1)], dim=1)
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_gigapath_sees_the_centre_of_the_resized_tile(tmp_path):
+    saved(tmp_path / "w.safetensors", "gigapath", depth=1)
+    encoder = loaded(tmp_path / "w.safetensors", "gigapath", depth=1)
+    tile = np.random.default_rng(0).integers(0, 256, size=(1, 256, 256, 3), dtype=np.uint8)
+    framed = tile.copy()
+    framed[:, :16] = framed[:, -16:] = 0
+    framed[:, :, :16] = framed[:, :, -16:] = 0
+    np.testing.assert_array_equal(encoder.encode(tile), encoder.encode(framed))
+    framed[:, 16] = 0
+    assert not np.array_equal(encoder.encode(tile), encoder.encode(framed))
+    assert encoder.transform.startswith("resize 256 x 256 bicubic; centre 224; mean [0.485,")
+
+
+def test_h_optimus_has_its_own_normalisation(tmp_path):
+    saved(tmp_path / "w.safetensors", "h-optimus-0", depth=1)
+    encoder = loaded(tmp_path / "w.safetensors", "h-optimus-0", depth=1)
+    assert encoder.mean.flatten().tolist() == pytest.approx([0.707223, 0.578729, 0.703617])
+    assert encoder.std.flatten().tolist() == pytest.approx([0.211883, 0.230117, 0.177517])
+
+
+def test_the_cut_off_resnet_is_the_mean_of_its_third_layer(tmp_path, tiles):
+    model = saved(tmp_path / "w.safetensors", "resnet50-layer3")
+    features = loaded(tmp_path / "w.safetensors", "resnet50-layer3").encode(tiles)
+    images = torch.from_numpy(tiles).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in PRESETS["resnet50-layer3"].normalisation)
+    with torch.inference_mode():
+        (third,) = model.forward_intermediates((images - mean) / std, indices=[3], intermediates_only=True)
+    assert third.shape[1] == 1024
+    np.testing.assert_allclose(features, third.mean(dim=(2, 3)).numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_another_preset(tmp_path):
+    saved(tmp_path / "w.safetensors", "resnet50-layer3")
+    with pytest.raises(InputError, match=r"expected the \d+ weights of features.encoder phikon, found"):
+        loaded(tmp_path / "w.safetensors", "phikon")
+
+
+def test_a_preset_without_local_weights_asks_the_hub(monkeypatch):
+    asked = []
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: asked.append((name, options)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load_encoder(Features(encoder="uni", device="cpu"))
+    assert asked == [
+        (
+            "hf-hub:MahmoodLab/UNI",
+            {"pretrained": True, "num_classes": 0, "init_values": 1e-5, "dynamic_img_size": True},
+        )
+    ]

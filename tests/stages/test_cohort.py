@@ -160,7 +160,7 @@ def test_unusable_features_are_left_out_up_to_the_limit(study: Study) -> None:
 
 def test_files_that_hold_no_features_are_unusable(study: Study) -> None:
     study.features(s7=np.ones(3, np.float32))
-    with pytest.raises(InputError, match="s7: expected a floating-point dataset /features"):
+    with pytest.raises(InputError, match="s7: expected floating-point features of shape"):
         study.run()
 
 

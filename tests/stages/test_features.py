@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.slides import damage, glass, with_tissue, write_slide
@@ -83,7 +84,9 @@ def test_the_file_says_what_it_was_made_with(tmp_path, slide, weights):
         attributes = dict(file["coords"].attrs)
         options = file.attrs["options"]
     sha256 = load_encoder(Features(encoder=ENCODER, weights=weights)).weights_sha256
-    assert attributes == made | {"encoder": ENCODER, "precision": "fp32", "weights_sha256": sha256}
+    transform = "mean [0.5, 0.5, 0.5]; std [0.5, 0.5, 0.5]"
+    made_by = {"encoder": ENCODER, "precision": "fp32", "weights_sha256": sha256, "transform": transform}
+    assert attributes == made | made_by
     assert sha256 in options
 
 
@@ -186,6 +189,20 @@ def test_one_process_serves_all_slides_and_says_how_fast(tmp_path, slide, weight
     run(tmp_path, weights)
     assert loaded == [1]
     assert re.search(r"96 tiles in .* tiles/s; \d+ % of the time waiting for tiles", caplog.text)
+
+
+def test_tiles_of_one_stain(tmp_path, slide, pixels, weights):
+    """A slide and its paler copy have nearer features with the stain of one target, and glass stays what it is."""
+    pale = (255 - (255 - pixels.astype(float)) * 0.6).astype(np.uint8)
+    tiles_stage.run(tmp_path, [slide, write_slide(tmp_path / "s2.svs", pale)])
+    Image.fromarray(pixels[128:256, 256:384]).save(tmp_path / "target.png")
+    distance = {}
+    for stain in ("none", "reinhard"):
+        target = None if stain == "none" else tmp_path / "target.png"
+        run(tmp_path, weights, stain=stain, stain_target=target)
+        found = [artifacts.read_features(tmp_path / "features" / f"{name}.h5").astype(float) for name in ("s1", "s2")]
+        distance[stain] = np.abs(found[0].mean(axis=0) - found[1].mean(axis=0)).mean()
+    assert distance["reinhard"] < 0.3 * distance["none"]
 
 
 @pytest.mark.real

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tta_pipeline.errors import ArtifactError, SlideError
-from tta_pipeline.io import hdf5
+from tta_pipeline.io import feature_arrays, hdf5
 
 Provenance = Mapping[str, Path]
+_FEATURES = ("features", "feats")
 
 
 @dataclass(frozen=True)
@@ -130,28 +131,33 @@ def write_features(
         _write_coords(file, grid)
 
 
-def features_shape(path: Path) -> tuple[int, int]:
-    """Number and width of the features in a file, ours or a ready-made one with a 2-D /features."""
-    with hdf5.open_hdf5(path) as file:
-        return _shape_of_features(file, path)
-
-
 def read_features(path: Path) -> NDArray[np.floating[Any]]:
-    """Features (n, d) in the file's own floating type, ours or a ready-made file with a 2-D /features.
+    """Features (n, d) of a slide in the file's own floating type: ours, or a ready-made file.
+
+    Read are HDF5 files with `features` (ours, TRIDENT, CLAM, MMP) or `feats` (STAMP), .npy (slide2vec) and .pt files
+    (CLAM) of shape (n, d) or (1, n, d). Where `coords` lie beside them, there must be one for each row.
 
     Raises
     ------
     ArtifactError
-        No 2-D /features, no rows, or a value that is NaN or infinite.
+        No such array, no rows, another number of coordinates, or a value that is NaN or infinite.
     """
-    with hdf5.open_hdf5(path) as file:
-        _shape_of_features(file, path)
-        try:
-            features: NDArray[np.floating[Any]] = file["features"][()]
-        except OSError as error:
-            raise ArtifactError(
-                f"{path}: /features cannot be read ({error}): the file is damaged. Make it again."
-            ) from error
+    if path.suffix in feature_arrays.SUFFIXES:
+        features, n_coords = feature_arrays.read_array(path), None
+    else:
+        features, n_coords = _read_hdf5_features(path)
+    if features.ndim == 3 and features.shape[0] == 1:
+        features = features[0]  # (n, d)
+    if features.ndim != 2 or features.size == 0 or not np.issubdtype(features.dtype, np.floating):
+        raise ArtifactError(
+            f"{path}: expected floating-point features of shape (n, d) with at least one row, found {features.dtype} "
+            f"{features.shape}."
+        )
+    if n_coords not in (None, len(features)):
+        raise ArtifactError(
+            f"{path}: expected one coordinate for each of the {len(features)} features, found {n_coords}. Make the "
+            "file again."
+        )
     bad = int((~np.isfinite(features)).any(axis=1).sum())
     if bad:
         raise ArtifactError(
@@ -159,6 +165,21 @@ def read_features(path: Path) -> NDArray[np.floating[Any]]:
             "Make the file again, or leave the slide out with bad_slides: {policy: exclude, limit: ...}."
         )
     return features
+
+
+def _read_hdf5_features(path: Path) -> tuple[NDArray[Any], int | None]:
+    """The array of features, and the number of coordinates beside it or None."""
+    with hdf5.open_hdf5(path) as file:
+        found = next((file[name] for name in _FEATURES if isinstance(file.get(name), h5py.Dataset)), None)
+        if found is None:
+            raise ArtifactError(f"{path}: expected a dataset named {' or '.join(_FEATURES)}, found {sorted(file)}.")
+        coords = file.get("coords")
+        try:
+            return found[()], coords.shape[-2] if isinstance(coords, h5py.Dataset) and coords.ndim >= 2 else None
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: {found.name} cannot be read ({error}): the file is damaged. Make it again."
+            ) from error
 
 
 def write_pathways(path: Path, pathways: Pathways, *, options: Mapping[str, Any], inputs: Provenance) -> None:
@@ -235,17 +256,6 @@ def _read_coords(file: h5py.File) -> Grid:
         name: value.item() if isinstance(value, np.generic) else value for name, value in coords.attrs.items()
     }
     return Grid(coords=coords[()], attributes=attributes)
-
-
-def _shape_of_features(file: h5py.File, path: Path) -> tuple[int, int]:
-    found = file.get("features")
-    if not isinstance(found, h5py.Dataset) or found.ndim != 2 or not np.issubdtype(found.dtype, np.floating):
-        raise ArtifactError(
-            f"{path}: expected a floating-point dataset /features of shape (n, d), found {sorted(file)}."
-        )
-    if found.shape[0] == 0 or found.shape[1] == 0:
-        raise ArtifactError(f"{path}: expected at least one feature row, found shape {found.shape}.")
-    return int(found.shape[0]), int(found.shape[1])
 
 
 def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:

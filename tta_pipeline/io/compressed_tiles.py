@@ -9,7 +9,7 @@ Aperio and generic TIFF files. OpenSlide reads everything else.
 import logging
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ VENDORS = ("aperio", "generic-tiff")
 _JPEG, _APERIO_JPEG2000_RGB = 7, 33005
 _PHOTOMETRIC_RGB, _PHOTOMETRIC_YCBCR = 2, 6
 _JPEG_REDUCTIONS = (8, 4, 2, 1)
+_JPEG2000_END, _PADDING = b"\xff\xd9", 4
 _START, _APP0, _APP14 = b"\xff\xd8", b"\xff\xe0", b"\xff\xee"
 # Adobe's marker, which tells libjpeg the colour space: version 100, two fields of flags, then the transform.
 _ADOBE = _APP14 + b"\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -64,8 +65,11 @@ def find_levels(path: Path, *, dimensions: Sequence[tuple[int, int]]) -> list[Le
     """
     try:
         with tifffile.TiffFile(path) as file:
-            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and _readable(page)]
-            found = {(page.imagewidth, page.imagelength): page for page in pages}
+            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+            sizes = Counter((page.imagewidth, page.imagelength) for page in pages)
+            readable = {(page.imagewidth, page.imagelength): page for page in pages if _readable(page)}
+            # Of two pages of one size, as of a stack of focal planes, only OpenSlide knows which it takes.
+            found = {size: page for size, page in readable.items() if sizes[size] == 1}
             return [_level(found[size]) if size in found else None for size in dimensions]
     except (tifffile.TiffFileError, ValueError, LookupError, ArithmeticError, OSError, TypeError) as error:
         log.info("%s: its tiles cannot be read directly (%s)", path, error)
@@ -176,8 +180,9 @@ class _OnceCache:
         except BaseException as error:
             future.set_exception(error)
             raise
-        future.set_result(value)
         with self._lock:
+            # Within the lock, so that an entry whose value is there has been counted.
+            future.set_result(value)
             if self._values.get(key) is future:  # not dropped meanwhile
                 self._free_bytes -= value.nbytes
             while self._free_bytes < 0 and self._values:
@@ -231,6 +236,8 @@ def _jpeg_head(page: tifffile.TiffPage) -> bytes:
 
 def _decode(data: bytes, *, level: Level, reduction: int) -> RGB:
     if not level.head:
+        if _JPEG2000_END not in data[-_PADDING:]:  # the decoder would make something up for what is missing
+            raise ValueError("it does not end as JPEG 2000 data do: they are cut off")
         return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
     if data[:2] != _START:
         raise ValueError("it does not start as JPEG data do")

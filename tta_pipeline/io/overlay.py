@@ -1,13 +1,13 @@
 """A picture to look at: the thumbnail of a slide with its tissue, the tiles that were kept, and why others were not."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from tta_pipeline.io.picture import write_png
 
 _OUTLINE = (0, 0, 0)
 _KEPT = "kept"
@@ -46,7 +46,7 @@ def write_overlay(
             draw.rectangle((x, y, x + edge, y + edge), outline=_COLOURS[name])
             if name != _KEPT:
                 draw.line((x, y + edge, x + edge, y), fill=_COLOURS[name])
-    _save(path, _with_legend(image, {name: len(coords) for name, coords in tiles.items()}))
+    write_png(path, _with_legend(image, {name: len(coords) for name, coords in tiles.items()}))
 
 
 def _with_legend(image: Image.Image, counts: Mapping[str, int]) -> Image.Image:
@@ -64,16 +64,3 @@ def _with_legend(image: Image.Image, counts: Mapping[str, int]) -> Image.Image:
             draw.line((6, y + 12, 16, y + 2), fill=_COLOURS[name], width=2)
         draw.text((24, y - 1), f"{name}: {count:,} tiles", fill="black", font=font)
     return page
-
-
-def _save(path: Path, image: Image.Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

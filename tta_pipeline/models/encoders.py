@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from tta_pipeline.config import Features
 from tta_pipeline.errors import InputError
 from tta_pipeline.models.device import device_named
+from tta_pipeline.models.presets import PRESETS, Preset
 from tta_pipeline.models.torchvision_import import import_torchvision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -32,7 +33,8 @@ class Encoder:
     """A frozen encoder, ready for tiles.
 
     mean, std: (1, 3, 1, 1), of RGB in 0 to 1, from the model's own data config.
-    input_px: (height, width) that the model is bound to, or None where it takes tiles of any size.
+    input_px: (height, width) to which tiles are resized, or None where the model takes tiles of any size.
+    crop_px: edge of the centre that is kept after that, or None.
     weights_sha256: hash of names, types, shapes and values of all parameters and buffers.
     """
 
@@ -43,8 +45,19 @@ class Encoder:
     mean: Tensor
     std: Tensor
     input_px: tuple[int, int] | None
+    crop_px: int | None
     interpolation: str
     weights_sha256: str
+
+    @property
+    def transform(self) -> str:
+        """What is done to a tile before the model sees it, in words that a reader of the features can follow."""
+        steps = (
+            [] if self.input_px is None else [f"resize {self.input_px[1]} x {self.input_px[0]} {self.interpolation}"]
+        )
+        steps += [] if self.crop_px is None else [f"centre {self.crop_px}"]
+        mean, std = ([round(value, 6) for value in values.flatten().tolist()] for values in (self.mean, self.std))
+        return "; ".join([*steps, f"mean {mean}", f"std {std}"])
 
     def allocate(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Memory for tiles from which the device copies without waiting."""
@@ -59,7 +72,7 @@ class Encoder:
         """Begin to compute the features of tiles; a GPU works on while the caller does other things.
 
         A model that is bound to one input size sees the whole tile resized to it (antialiased, in the model's own
-        interpolation); no centre is cropped, whatever its crop_pct says.
+        interpolation); no centre is cropped, whatever its crop_pct says, unless a preset asks for it.
 
         Parameters
         ----------
@@ -76,6 +89,9 @@ class Encoder:
         images = pixels.float() / 255
         if self.input_px is not None and tuple(images.shape[2:]) != self.input_px:
             images = F.interpolate(images, self.input_px, mode=self.interpolation, antialias=True).clamp(0, 1)
+        if self.crop_px is not None:
+            top, left = ((edge - self.crop_px) // 2 for edge in images.shape[2:])
+            images = images[:, :, top : top + self.crop_px, left : left + self.crop_px]
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         dtype = _DTYPES[self.precision]
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
@@ -124,13 +140,21 @@ def load_encoder(config: Features) -> Encoder:
         The name is unknown, options or weights do not fit, weights cannot be fetched, or there is no such device.
     """
     device = device_named(config.device, key="features.device")
-    model = _build(config)
+    preset = PRESETS.get(config.encoder)
+    model = _build(config, preset)
     if config.weights is not None:
         _load_weights(model, config.weights, encoder=config.encoder)
     checksum = weights_sha256(model.state_dict())
-    data = importlib.import_module("timm.data").resolve_data_config(model=model)
+    if preset is None:
+        data = importlib.import_module("timm.data").resolve_data_config(model=model)
+        normalisation, interpolation = (data["mean"], data["std"]), data["interpolation"]
+        input_px = _input_px(model, data["input_size"], options=config.encoder_options)
+    else:
+        normalisation, interpolation = preset.normalisation, preset.interpolation
+        input_px = None if preset.resize_px is None else (preset.resize_px, preset.resize_px)
+        model = _as_preset(model, preset)
     model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-    mean, std = (torch.tensor(data[name], device=device).reshape(1, 3, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(values, device=device).reshape(1, 3, 1, 1) for values in normalisation)
     return Encoder(
         name=config.encoder,
         model=model,
@@ -138,8 +162,9 @@ def load_encoder(config: Features) -> Encoder:
         precision=_precision(config.precision, device=device),
         mean=mean,
         std=std,
-        input_px=_input_px(model, data["input_size"], options=config.encoder_options),
-        interpolation="bilinear" if data["interpolation"] == "bilinear" else "bicubic",
+        input_px=input_px,
+        crop_px=None if preset is None else preset.crop_px,
+        interpolation="bilinear" if interpolation == "bilinear" else "bicubic",
         weights_sha256=checksum,
     )
 
@@ -154,13 +179,38 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _build(config: Features) -> Any:
+class _ClassAndMean(nn.Module):
+    """The class token and the mean of the patch tokens of a vision transformer; registers are left out."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (batch, 3, height, width) to features (batch, 2 * dim)."""
+        tokens = self.model(images)  # (batch, token, dim)
+        return torch.cat([tokens[:, 0], tokens[:, self.model.num_prefix_tokens :].mean(dim=1)], dim=1)
+
+
+def _as_preset(model: Any, preset: Preset) -> Any:
+    if preset.last_layer is not None:
+        layers = [name for name, _ in model.named_children()]
+        for name in layers[layers.index(preset.last_layer) + 1 : layers.index("global_pool")]:
+            setattr(model, name, nn.Identity())
+    return _ClassAndMean(model) if preset.pooling == "class+mean" else model
+
+
+def _build(config: Features, preset: Preset | None) -> Any:
     import_torchvision()
     timm = importlib.import_module("timm")
     _check_name(config, timm=timm)
-    options = {name: _layer(name, value) for name, value in config.encoder_options.items()}
+    name, options = config.encoder, dict(config.encoder_options)
+    if preset is not None:
+        name = preset.hub if config.weights is None else preset.architecture
+        options = {**preset.options, **options}
+    options = {key: _layer(key, value) for key, value in options.items()}
     try:
-        return timm.create_model(config.encoder, pretrained=config.weights is None, num_classes=0, **options)
+        return timm.create_model(name, pretrained=config.weights is None, num_classes=0, **options)
     except OSError as error:
         raise InputError(
             f"features.encoder {config.encoder}: expected it on the hub or in the hub's cache, found: {error} "
@@ -177,11 +227,11 @@ def _check_name(config: Features, *, timm: Any) -> None:
     reserved = sorted(_RESERVED & set(config.encoder_options))
     if reserved:
         raise InputError(f"features.encoder_options: expected none of {sorted(_RESERVED)}, found {reserved}.")
-    if ":" in config.encoder or timm.is_model(config.encoder):
+    if config.encoder in PRESETS or ":" in config.encoder or timm.is_model(config.encoder):
         return
-    close = difflib.get_close_matches(config.encoder.split(".")[0], timm.list_models(), n=_NAMED)
+    close = difflib.get_close_matches(config.encoder.split(".")[0], [*PRESETS, *timm.list_models()], n=_NAMED)
     raise InputError(
-        f"features.encoder: expected a model of timm {timm.__version__} or hf-hub:owner/name, found "
+        f"features.encoder: expected a model of timm {timm.__version__}, hf-hub:owner/name or a preset, found "
         f"{config.encoder!r}. Similar names: {', '.join(close) or 'none'}."
     )
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from tta_pipeline.config import BadSlides, Features
 from tta_pipeline.errors import ArtifactError, SlideError
-from tta_pipeline.io import artifacts, batches, tables
+from tta_pipeline.io import artifacts, batches, hdf5, tables
+from tta_pipeline.io.picture import read_picture
 from tta_pipeline.io.slide import Slide, open_slide
 from tta_pipeline.io.throughput import Throughput
 from tta_pipeline.io.tile_stream import Batch, Request, SlideRead, stream_tiles
 from tta_pipeline.models.encoders import Encoder, load_encoder
+from tta_pipeline.models.stain import StainNormaliser
 from tta_pipeline.numerics.grid import tile_edge_level0_px
 from tta_pipeline.numerics.resampling import resample
 
@@ -68,8 +70,12 @@ def run(
         "precision": encoder.precision,
         "weights_sha256": encoder.weights_sha256,
     }
+    normaliser = None
+    if config.stain != "none" and config.stain_target is not None:
+        normaliser = StainNormaliser(config.stain, read_picture(config.stain_target, key="features.stain_target"))
+        options["stain_target"] = hdf5.fingerprint(config.stain_target)
     log.info("%s on %s in %s, weights %s", encoder.name, encoder.device, encoder.precision, encoder.weights_sha256[:12])
-    work = functools.partial(_encode, encoder=encoder, out=out, config=config, options=options)
+    work = functools.partial(_encode, encoder=encoder, normaliser=normaliser, out=out, config=config, options=options)
     # What does not change the features does not make finished slides invalid.
     lasting = {name: value for name, value in options.items() if name not in ("decode_threads", "batch_size")}
     batches.run_batch(tasks, work, manifest=manifest, options=lasting | {"out": str(out)}, policy=bad_slides.policy)
@@ -93,7 +99,13 @@ def _with_tiles(tasks: list[batches.Task], manifest: Path) -> list[batches.Task]
 
 
 def _encode(
-    tasks: list[batches.Task], *, encoder: Encoder, out: Path, config: Features, options: dict[str, Any]
+    tasks: list[batches.Task],
+    *,
+    encoder: Encoder,
+    normaliser: StainNormaliser | None,
+    out: Path,
+    config: Features,
+    options: dict[str, Any],
 ) -> Iterator[batches.Outcome]:
     """Encode the tiles of all slides as one stream; write each slide's file when its last tile is done."""
     grids = {task.slide_id: artifacts.read_tiles(task.inputs["tiles"]) for task in tasks}
@@ -108,7 +120,7 @@ def _encode(
             batch_size=config.batch_size,
             threads=config.decode_threads,
             allocate=lambda n: encoder.allocate((n, size_px, size_px, 3)),
-            resample=resample,
+            resample=resample if normaliser is None else functools.partial(_resample_and_normalise, normaliser),
         )
         for slide, features in _whole_slides(_encoded(throughput.watch(stream), encoder, throughput=throughput)):
             slide_id = slide.request.slide_id
@@ -116,6 +128,15 @@ def _encode(
                 yield by_id[slide_id], slide.error
                 continue
             yield by_id[slide_id], _write(by_id[slide_id], features, grids[slide_id], encoder, out=out, options=options)
+    if normaliser is not None and normaliser.left_alone:
+        log.info("the stain of %d tiles cannot be estimated; they stay as they are", normaliser.left_alone)
+
+
+def _resample_and_normalise(
+    normaliser: StainNormaliser, pixels: NDArray[np.uint8], *, factor: float, out: NDArray[np.uint8]
+) -> None:
+    resample(pixels, factor=factor, out=out)
+    normaliser.apply(out)
 
 
 def _request(task: batches.Task, grid: artifacts.Grid, *, reader: Literal["auto", "openslide"]) -> Request:
@@ -193,7 +214,12 @@ def _write(
             f"{_FLOAT16_MAX:.0f} in {unfit} of {len(features)} tiles of {task.path} with features.precision "
             f"{encoder.precision}. Use fp32 or bf16; if that does not help, the encoder's weights are not sound."
         )
-    made_by = {"encoder": encoder.name, "precision": encoder.precision, "weights_sha256": encoder.weights_sha256}
+    made_by = {
+        "encoder": encoder.name,
+        "precision": encoder.precision,
+        "weights_sha256": encoder.weights_sha256,
+        "transform": encoder.transform,
+    }
     file = out / f"{task.slide_id}.h5"
     artifacts.write_features(
         file,

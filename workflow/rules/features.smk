@@ -4,6 +4,7 @@ rule features:
         tiles="results/tiles/batches/{batch}.tsv",
         images=images_of_batch,
         weights=optional_file("features", "weights"),
+        stain_target=optional_file("features", "stain_target"),
     output:
         manifest="results/features/batches/{batch}.tsv",
     log:

@@ -1,0 +1,120 @@
+"""Feature files of other tools are read as they write them, and ours open as theirs do."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tta_pipeline.errors import ArtifactError
+from tta_pipeline.io import artifacts
+
+N, WIDTH = 7, 12
+FEATURES = np.random.default_rng(0).normal(size=(N, WIDTH)).astype(np.float32)
+COORDS = np.arange(2 * N).reshape(N, 2)
+
+
+def trident(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", data=FEATURES, chunks=(1, WIDTH), maxshape=(None, WIDTH))
+        file.create_dataset("coords", data=COORDS.astype("int64")).attrs.update(patch_size=256, patch_size_level0=512)
+
+
+def clam_h5(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", data=FEATURES, maxshape=(None, WIDTH))
+        file.create_dataset("coords", data=COORDS.astype("int32"))
+
+
+def with_leading_axis(path):
+    with h5py.File(path, "w") as file:
+        file["features"], file["coords"] = FEATURES[None], COORDS[None]
+
+
+def stamp(path):
+    """Half precision, coordinates in µm."""
+    with h5py.File(path, "w") as file:
+        file["feats"], file["coords"] = FEATURES.astype(np.float16), COORDS * 256.0
+        file.attrs.update(unit="um", tile_size=256.0, extractor="ctranspath")
+
+
+LAYOUTS = {
+    "TRIDENT": ("a.h5", trident),
+    "CLAM .h5": ("a.h5", clam_h5),
+    "CLAM .pt": ("a.pt", lambda path: torch.save(torch.from_numpy(FEATURES), path)),
+    "bfloat16 .pt": ("a.pt", lambda path: torch.save(torch.from_numpy(FEATURES).bfloat16(), path)),
+    "dict .pt": (
+        "a.pt",
+        lambda path: torch.save({"features": torch.from_numpy(FEATURES), "coords": COORDS.tolist()}, path),
+    ),
+    "leading axis": ("a.h5", with_leading_axis),
+    "STAMP": ("a.h5", stamp),
+    "slide2vec .npy": ("a.npy", lambda path: np.save(path, FEATURES)),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), LAYOUTS.values(), ids=LAYOUTS)
+def test_features_of_other_tools(tmp_path, name, write):
+    write(tmp_path / name)
+    found = artifacts.read_features(tmp_path / name)
+    assert np.issubdtype(found.dtype, np.floating)
+    np.testing.assert_allclose(found, FEATURES, rtol=1e-2, atol=1e-3)
+
+
+def coordinates_of_another_slide(path):
+    with h5py.File(path, "w") as file:
+        file["features"], file["coords"] = FEATURES, COORDS[:-1]
+
+
+WRONG = {
+    "objects .npy": ("a.npy", lambda path: np.save(path, np.array([{}])), "expected an array of numbers"),
+    "text .npy": ("a.npy", lambda path: path.write_text("text"), "expected an array of numbers"),
+    "one axis .npy": ("a.npy", lambda path: np.save(path, FEATURES[0]), r"of shape \(n, d\) .*found float32 \(12,\)"),
+    "integers .npy": ("a.npy", lambda path: np.save(path, COORDS), "floating-point features"),
+    "text .pt": ("a.pt", lambda path: path.write_text("text"), "expected a tensor as torch.save writes it"),
+    "code .pt": (
+        "a.pt",
+        lambda path: torch.save(test_features_of_other_tools, path),
+        "expected a tensor as torch.save",
+    ),
+    "dict .pt": (
+        "a.pt",
+        lambda path: torch.save({"x": torch.ones(2, 2)}, path),
+        "or one named features or feats, found dict",
+    ),
+    "coordinates": ("a.h5", coordinates_of_another_slide, "one coordinate for each of the 7 features, found 6"),
+    "missing": ("a.npy", lambda path: None, "expected features, found nothing"),
+}
+
+
+@pytest.mark.parametrize(("name", "write", "message"), WRONG.values(), ids=WRONG)
+def test_files_that_hold_something_else(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(ArtifactError, match=message):
+        artifacts.read_features(tmp_path / name)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.9])
+@pytest.mark.parametrize("layout", ["TRIDENT", "CLAM .pt", "slide2vec .npy"])
+def test_files_that_are_cut_off(tmp_path, layout, part):
+    name, write = LAYOUTS[layout]
+    write(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(part * len(content))])
+    with pytest.raises(ArtifactError, match=r"a\.(h5|pt|npy): expected"):
+        artifacts.read_features(tmp_path / name)
+
+
+def test_our_files_open_as_those_of_clam_trident_and_mmp(tmp_path):
+    """These tools read /features and /coords whole, and the size of a patch from the attributes of /coords."""
+    grid = artifacts.Grid(coords=COORDS.astype(np.int32), attributes={"patch_size": 256, "patch_size_level0": 512})
+    artifacts.write_features(tmp_path / "s1.h5", FEATURES.astype(np.float16), grid, options={}, inputs={})
+    with h5py.File(tmp_path / "s1.h5", "r") as file:
+        assert torch.from_numpy(file["features"][:]).shape == (N, WIDTH)
+        np.testing.assert_array_equal(file["coords"][:], COORDS)
+        assert (file["coords"].attrs["patch_size"], file["coords"].attrs["patch_size_level0"]) == (256, 512)
+
+
+@pytest.mark.real
+def test_a_real_bag_of_stamps_layout(real_data):
+    found = artifacts.read_features(real_data / "bags" / "TCGA-AD-6964-01Z-00-DX1.h5")
+    assert found.shape == (777, 512)
