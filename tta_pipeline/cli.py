@@ -5,6 +5,7 @@ JSON or the study's config file; `--config.KEY VALUE` sets one key of it.
 """
 
 import argparse
+import errno
 import importlib
 import inspect
 import json
@@ -30,6 +31,7 @@ STAGES = {
     "evaluate": "risks of one fold's test patients",
     "report": "metrics, figures and the HTML page",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SECTIONS = {"config": None, "bad_slides": "bad_slides", "inputs": "inputs", "model": "models"}
 
 
@@ -42,6 +44,20 @@ def run(arguments: list[str]) -> int:
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (OSError, RuntimeError) as error:  # HDF5 reports a failed write on closing as a RuntimeError
+        if not _disk_is_full(error):
+            raise
+        what = "expected room for the results, found a full disk, an exhausted quota or a limit on the size of files"
+        print(f"error: {what}: {error}. Free some space and run again; finished files are kept.", file=sys.stderr)
+        return 2
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or any(f"errno = {code}," in str(error) for code in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run(arguments: list[str]) -> int:

@@ -174,6 +174,26 @@ def test_a_jpeg_2000_tile_that_is_cut_off(tmp_path, real_data, part):
         slide.read_square(left_level0=4 * edge, top_level0=3 * edge, edge_level0=float(edge), edge_px=edge)
 
 
+def test_what_the_disk_does_is_said_of_the_slide(tmp_path, pixels, monkeypatch):
+    path = write(tmp_path / "s.svs", pixels, **JPEGS["YCbCr"])
+
+    def broken(*place):
+        raise OSError(5, "Input/output error")
+
+    with open_slide(path, slide_id="s", mpp=None) as slide:
+        monkeypatch.setattr("tta_pipeline.io.compressed_tiles.os.pread", broken)
+        with pytest.raises(SlideError, match=r"s: expected readable pixels .*Input/output error"):
+            slide.read_square(left_level0=0, top_level0=0, edge_level0=64.0, edge_px=64)
+
+
+def test_a_header_that_names_gigabytes_is_not_believed(tmp_path, pixels):
+    path = write(tmp_path / "s.svs", pixels, **JPEGS["YCbCr"])
+    (level,) = find_levels(path, dimensions=[(WIDTH, HEIGHT)])
+    level.sizes[6] = 3 << 30
+    with pytest.raises(TileDecodeError, match="at most 49152 bytes expected, the header names 3221225472"):
+        CompressedTiles(path, [level], cache_bytes=1).read(0, reduction=1, left=64, top=64, width=64, height=64)
+
+
 def test_of_two_pages_of_one_size_openslide_chooses(tmp_path):
     with tifffile.TiffWriter(tmp_path / "s.tif") as file:
         for colour in ((200, 30, 30), (30, 30, 200)):

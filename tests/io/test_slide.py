@@ -179,6 +179,12 @@ def test_an_objective_power_that_is_none(tmp_path, power):
         resolve_mpp({"aperio.AppMag": power}, given=None, slide_id="s1", path=tmp_path, from_objective=True)
 
 
+def test_a_level_without_pixels(path, monkeypatch):
+    monkeypatch.setattr(slide_module.openslide.OpenSlide, "level_dimensions", ((384, 256), (96, 0)))
+    with pytest.raises(SlideError, match=r"s1: expected levels of at least one pixel, found .*\(96, 0\)"), opened(path):
+        pass
+
+
 def test_a_missing_slide(tmp_path):
     with (
         pytest.raises(SlideError, match=r"s1: expected a slide at .*none\.svs, found nothing"),

@@ -4,7 +4,8 @@ Each variant goes through tiles and features in a process of its own batch, so t
 test instead of ending it.
 """
 
-import json
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,31 @@ def test_sheets_that_cannot_be_meant(tmp_path, real_data, rows, message):
         run_tiles(tmp_path)
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("room", [200, 5_000, 25_000])
+def test_a_full_disk_leaves_no_half_written_file(tmp_path, real_data, room):
+    """A limit on the size of files fails a write as a full disk does; the next run goes on."""
+    (tmp_path / "s.svs").write_bytes((real_data / "slides" / "cmu-1-small-region.svs").read_bytes())
+    sheet(tmp_path, "s,p,s.svs,")
+    command = [sys.executable, "-m", "tta_pipeline", "tiles", "--config", "{}", "--bad-slides", "{}"]
+    command += ["--slides", str(tmp_path / "slides.csv"), "--out", str(tmp_path / "tiles")]
+    command += ["--manifest", str(tmp_path / "m.tsv"), "--quality", str(tmp_path / "q.tsv")]
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert "error: expected room for the results, found a full disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "m.tsv").exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    for path in (tmp_path / "tiles").rglob("*.h5"):
+        artifacts.read_tiles(path)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert len(artifacts.read_tiles(tmp_path / "tiles" / "s.h5").coords) == 34
+
+
 if __name__ == "__main__":
     work(Path(sys.argv[1]))
-    print(json.dumps("done"))

@@ -184,7 +184,7 @@ def test_one_bad_slide_among_others(tmp_path, slide, pixels, weights, batch_size
 def test_one_process_serves_all_slides_and_says_how_fast(tmp_path, slide, weights, monkeypatch, caplog):
     tiles_stage.run(tmp_path, [slide, Path(shutil.copy(slide, tmp_path / "s2.svs"))])
     loaded = []
-    monkeypatch.setattr(features, "load_encoder", lambda config: loaded.append(1) or load_encoder(config))
+    monkeypatch.setattr(features, "load_encoder", lambda config, job: loaded.append(1) or load_encoder(config))
     caplog.set_level("INFO")
     run(tmp_path, weights)
     assert loaded == [1]

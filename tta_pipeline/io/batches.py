@@ -158,8 +158,11 @@ def _resume(journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any])
             kept.append(_line(task, done[task.slide_id], stamp=row["stamp"]))
     journal.parent.mkdir(parents=True, exist_ok=True)
     temporary = journal.with_name(f".{journal.name}.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(journal)
+    try:
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        temporary.replace(journal)
+    finally:
+        temporary.unlink(missing_ok=True)
     if done:
         log.info("%d of %d slides are finished already (%s)", len(done), len(tasks), journal)
     return done

@@ -28,6 +28,8 @@ VENDORS = ("aperio", "generic-tiff")
 _JPEG, _APERIO_JPEG2000_RGB = 7, 33005
 _PHOTOMETRIC_RGB, _PHOTOMETRIC_YCBCR = 2, 6
 _JPEG_REDUCTIONS = (8, 4, 2, 1)
+# A compressed tile is hardly ever larger than its pixels; a damaged header may say so.
+_MAX_EXPANSION = 4
 _JPEG2000_END, _PADDING = b"\xff\xd9", 4
 _START, _APP0, _APP14 = b"\xff\xd8", b"\xff\xe0", b"\xff\xee"
 # Adobe's marker, which tells libjpeg the colour space: version 100, two fields of flags, then the transform.
@@ -141,10 +143,10 @@ class CompressedTiles:
             return None
 
         def decode() -> RGB:
-            data = os.pread(self._file, size, int(level.offsets[number]))
             try:
+                data = self._read(number, level)
                 tile = _decode(data, level=level, reduction=reduction)
-            except (ValueError, RuntimeError) as error:
+            except (ValueError, RuntimeError, OSError) as error:
                 raise TileDecodeError(f"compressed tile {number} of level {index} ({size} bytes): {error}") from error
             expected = (level.tile_height // reduction, level.tile_width // reduction, 3)
             if tile.shape != expected or tile.dtype != np.uint8:
@@ -155,6 +157,16 @@ class CompressedTiles:
             return tile
 
         return self._decoded.get((index, number, reduction), decode)
+
+    def _read(self, number: int, level: Level) -> bytes:
+        size = int(level.sizes[number])
+        largest = _MAX_EXPANSION * level.tile_width * level.tile_height * 3
+        if size > largest:
+            raise ValueError(f"at most {largest} bytes expected, the header names {size}")
+        data = os.pread(self._file, size, int(level.offsets[number]))
+        if len(data) < size:
+            raise ValueError(f"the file ends after {len(data)} of them")
+        return data
 
 
 class _OnceCache:

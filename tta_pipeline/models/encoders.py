@@ -131,15 +131,15 @@ class Submitted:
         return np.asarray(self._features.numpy())
 
 
-def load_encoder(config: Features) -> Encoder:
-    """Build the encoder of a study, load its weights and move it to its device.
+def load_encoder(config: Features, *, job: int = 0) -> Encoder:
+    """Build the encoder of a study, load its weights and move it to its device; see `device_named` for `job`.
 
     Raises
     ------
     InputError
         The name is unknown, options or weights do not fit, weights cannot be fetched, or there is no such device.
     """
-    device = device_named(config.device, key="features.device")
+    device = device_named(config.device, key="features.device", job=job)
     preset = PRESETS.get(config.encoder)
     model = _build(config, preset)
     if config.weights is not None:

@@ -65,7 +65,8 @@ def run(
         A slide cannot be decoded or gives features that float16 cannot hold, and the policy is to fail.
     """
     tasks = _with_tiles(batches.read_tasks(slides, slide_ids=slide_ids or ()), tiles)
-    encoder = load_encoder(config)
+    # Batches are numbered: those that start at once take different GPUs.
+    encoder = load_encoder(config, job=int("".join(filter(str.isdigit, manifest.stem)) or 0))
     options = config.model_dump(mode="json") | {
         "precision": encoder.precision,
         "weights_sha256": encoder.weights_sha256,
