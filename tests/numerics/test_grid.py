@@ -9,6 +9,7 @@ from tta_pipeline.numerics.grid import (
     axis_positions,
     grid_coords,
     hilbert_order,
+    reading_step_px,
     sample_evenly,
     tile_edge_level0_px,
     tissue_fraction,
@@ -95,6 +96,14 @@ def test_a_sample_is_ascending_of_the_wanted_size_and_repeats_with_its_seed():
     assert not np.array_equal(rows, sample_evenly(coords, largest=10, seed=4))
     for largest in (None, 5, 9):
         assert sample_evenly(coords[:5], largest=largest, seed=0).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("factor", "step"), [(0.95, 1), (1.0, 1), (1.98, 2), (2.03, 2), (3.9, 2), (4.06, 4), (9.0, 8)])
+def test_corners_are_multiples_of_what_is_read(factor, step):
+    assert reading_step_px(factor) == step
+    starts = axis_positions(length_px=50_000, edge_px=256 * factor, stride_px=256 * factor, step_px=step)
+    assert (starts % step == 0).all()
+    assert np.abs(starts - np.arange(len(starts)) * 256 * factor).max() <= step / 2
 
 
 def test_a_hilbert_curve_visits_every_cell_and_steps_to_a_neighbour():

@@ -16,6 +16,7 @@ from tta_pipeline import cli
 from tta_pipeline.config import BadSlides, Cohort, Inputs
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import tables
+from tta_pipeline.io.cohort import slide_type
 from tta_pipeline.stages import cohort
 
 # p1: two slides; p2: no RNA; p3: no slide; p4: no outcome; p5: not in the clinical table; p6: time 0; p7: one slide.
@@ -48,7 +49,9 @@ class Study:
                 file["features"] = bags.get(slide_id, np.ones((2, 3), np.float32))
         return self
 
-    def run(self, *, bad_slides: dict[str, Any] | None = None, **config: Any) -> dict[str, pd.DataFrame]:
+    def run(
+        self, *, bad_slides: dict[str, Any] | None = None, slide_types: list[str] | None = None, **config: Any
+    ) -> dict[str, pd.DataFrame]:
         rows = [f"{slide_id}\t{patient}\t{slide_id}.svs" for slide_id, patient in self.slides]
         self._write("slides.tsv", [f"slide_id\tpatient_id\t{self.column}", *rows])
         self._write("clinical.csv", ["patient_id,time_days,event", *(f"{k},{v}" for k, v in CLINICAL.items())])
@@ -57,7 +60,8 @@ class Study:
         for slide_id, _ in self.slides:
             (self.folder / f"{slide_id}.svs").touch()
         names = {"slides": "slides.tsv", "clinical": "clinical.csv", "expression": "rna.csv", "gene_sets": "sets.gmt"}
-        inputs = Inputs.model_validate({key: self.folder / name for key, name in names.items()})
+        paths = {key: self.folder / name for key, name in names.items()}
+        inputs = Inputs.model_validate(paths | {"slide_types": slide_types})
         out = self.folder / "out"
         cohort.run(out=out, inputs=inputs, config=Cohort(**config), bad_slides=BadSlides(**(bad_slides or {})))
         columns = {name: getattr(tables, name.upper()) for name in ("patients", "slides", "attrition", "batches")}
@@ -92,6 +96,37 @@ def test_who_is_out_and_why(study: Study) -> None:
     assert out.loc["slide", "patient_id"].to_dict() == {"s5": "p5", "s2": "p2", "s4": "p4", "s6": "p6"}
     assert out.loc[("slide", "s6"), "reason"] == "patient left out: zero time"
     assert set(out["stage"]) == {"cohort"}
+
+
+@pytest.mark.parametrize(
+    ("slide_id", "kind"),
+    [
+        ("TCGA-BR-8077-01Z-00-DX1", "DX"),
+        ("TCGA-BR-8077-01Z-00-DX1.b1ffa4e1-39b0-4d4b-8ef5-e0dc0f9b1d5a", "DX"),
+        ("TCGA-CR-7395-01A-01-TS1", "TS"),
+        ("TCGA-CR-7395-01A-02-BSB", "BS"),
+        ("TCGA-CR-7395-01A-01-MS1", "MS"),
+        ("TCGA-CR-7395", ""),
+        ("slide-DX1", ""),
+    ],
+)
+def test_the_type_of_a_slide_is_in_its_barcode(slide_id: str, kind: str) -> None:
+    assert slide_type(slide_id) == kind
+
+
+def test_slides_of_other_types_are_left_out_and_named(study: Study) -> None:
+    diagnostic, frozen = "TCGA-AA-0001-01Z-00-DX1", "TCGA-AA-0001-01A-01-TS1"
+    study.slides = [(diagnostic, "p1"), (frozen, "p1"), ("s7", "p7")]
+    found = study.run(slide_types=["DX"])
+    out = found["attrition"].set_index("id")["reason"]
+    assert found["patients"]["patient_id"].tolist() == ["p1"]
+    assert found["slides"]["slide_id"].tolist() == found["batches"]["slide_id"].tolist() == [diagnostic]
+    assert (out[frozen], out["s7"]) == ("slide type TS", "slide type not told by its slide_id")
+    assert out["p7"] == "no slide"
+    with pytest.raises(
+        InputError, match=r"expected slides of type BS \(inputs.slide_types\), found none .* such as TCGA"
+    ):
+        study.run(slide_types=["BS"])
 
 
 @pytest.mark.parametrize("seed", range(3))

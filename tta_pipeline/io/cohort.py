@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TCGA_SITE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(-|$)")
+_SLIDE_TYPE = re.compile(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)")
 _MPP_LIMITS = (0.05, 20.0)
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
@@ -57,6 +58,12 @@ def read_slides(path: Path) -> pd.DataFrame:
         ]
     _check_slides(table, path)
     return table.assign(mpp=[math.nan if sheets.is_missing(cell) else float(cell) for cell in table["mpp"]])
+
+
+def slide_type(slide_id: str) -> str:
+    """DX, TS, MS or BS, as the slide's TCGA barcode says (TCGA-BR-8077-01Z-00-DX1); "" where it says none."""
+    found = _SLIDE_TYPE.search(slide_id)
+    return found.group(1) if found else ""
 
 
 def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from tta_pipeline.numerics.metrics import Fold
 _MOST_REASONS = 8
 # How the reason begins where a slide is out because its patient is.
 PATIENT_LEFT_OUT = "patient left out"
+# The same where it is of a type that the study does not use.
+OTHER_TYPE = "slide type"
 
 
 def attrition_steps(
@@ -58,7 +60,9 @@ def bad_slides(attrition: pd.DataFrame, *, features: pd.DataFrame, left_later: M
 
     The parameters are those of `attrition_steps`.
     """
-    early = attrition[(attrition["kind"] == "slide") & ~attrition["reason"].str.startswith(PATIENT_LEFT_OUT)]
+    early = attrition[
+        (attrition["kind"] == "slide") & ~attrition["reason"].str.startswith((PATIENT_LEFT_OUT, OTHER_TYPE))
+    ]
     later = features.assign(reason=features["slide_id"].map(left_later))
     made = [
         early.rename(columns={"id": "slide_id"}),

@@ -1,7 +1,12 @@
 """The grid of tiles on a slide and how much tissue is under each."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+# Scanners of 40x give 0.2462 to 0.2530 µm per pixel; half of that counts as 0.5.
+_NEARLY = 1.02
 
 
 def tile_edge_level0_px(*, tile_size_px: int, mpp: float, mpp_level0: float) -> float:
@@ -9,12 +14,21 @@ def tile_edge_level0_px(*, tile_size_px: int, mpp: float, mpp_level0: float) -> 
     return tile_size_px * mpp / mpp_level0
 
 
-def axis_positions(*, length_px: int, edge_px: float, stride_px: float) -> NDArray[np.int64]:
+def reading_step_px(factor: float) -> int:
+    """Largest power of two up to `factor`, at least 1: the level-0 pixels that a slide's reader makes one of.
+
+    Pyramids and JPEG decoding reduce by powers of two, so a tile whose corner is a multiple of this step is read where
+    it stands, without a displacement by a part of a pixel.
+    """
+    return int(2 ** max(0, math.floor(math.log2(factor * _NEARLY))))
+
+
+def axis_positions(*, length_px: int, edge_px: float, stride_px: float, step_px: int = 1) -> NDArray[np.int64]:
     """Starts of the tiles along one axis.
 
-    Position i is `i * stride_px` rounded half up, so that no error adds up along the axis: each start is at most half
-    a pixel from its exact place. Only tiles that lie within the slide as a whole are kept, so a rest of less than one
-    tile at the right and lower border is left out.
+    Position i is `i * stride_px` rounded half up to a multiple of `step_px`, so that no error adds up along the axis:
+    each start is at most half a step from its exact place. Only tiles that lie within the slide as a whole are kept, so
+    a rest of less than one tile at the right and lower border is left out.
 
     Parameters
     ----------
@@ -22,6 +36,8 @@ def axis_positions(*, length_px: int, edge_px: float, stride_px: float) -> NDArr
         Width or height of the slide in level-0 pixels.
     edge_px, stride_px
         Edge of a tile and distance between neighbours in level-0 pixels, both > 0.
+    step_px
+        What starts are multiples of; see `reading_step_px`.
 
     Returns
     -------
@@ -30,18 +46,19 @@ def axis_positions(*, length_px: int, edge_px: float, stride_px: float) -> NDArr
     if edge_px <= 0 or stride_px <= 0:
         raise ValueError(f"expected edge and stride above 0, found {edge_px} and {stride_px}")
     count = int(max(0, np.ceil((length_px - edge_px) / stride_px) + 1))
-    starts = np.floor(np.arange(count) * stride_px + 0.5).astype(np.int64)
+    starts = np.floor(np.arange(count) * stride_px / step_px + 0.5).astype(np.int64) * step_px
     return np.asarray(starts[starts + edge_px <= length_px + 1e-6])
 
 
-def grid_coords(*, size_px: tuple[int, int], edge_px: float, stride_px: float) -> NDArray[np.int32]:
+def grid_coords(*, size_px: tuple[int, int], edge_px: float, stride_px: float, step_px: int = 1) -> NDArray[np.int32]:
     """Upper-left corners of all tiles on a slide of `size_px` = (width, height), in level-0 pixels.
 
     Returns
     -------
     int32 (n, 2) of x and y, row by row from the top, each row from the left.
     """
-    x, y = (axis_positions(length_px=length, edge_px=edge_px, stride_px=stride_px) for length in size_px)
+    axis = {"edge_px": edge_px, "stride_px": stride_px}
+    x, y = (axis_positions(length_px=length, step_px=step_px, **axis) for length in size_px)
     rows, columns = np.meshgrid(y, x, indexing="ij")  # (rows, columns)
     return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.int32)  # (rows * columns, 2)
 

@@ -9,10 +9,10 @@ import pandas as pd
 from tta_pipeline.config import BadSlides, Cohort, Inputs
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, sheets, tables
-from tta_pipeline.io.cohort import read_clinical, read_slides
+from tta_pipeline.io.cohort import read_clinical, read_slides, slide_type
 from tta_pipeline.io.expression import read_expression_index
 from tta_pipeline.io.gene_sets import read_gene_sets
-from tta_pipeline.numerics.flow import PATIENT_LEFT_OUT
+from tta_pipeline.numerics.flow import OTHER_TYPE, PATIENT_LEFT_OUT
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,14 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
         An input does not fit, no patient is left, feature widths differ, or slides cannot be used and the policy
         is to fail or more are concerned than its limit.
     """
-    slides = read_slides(inputs.slides)
+    sheet = read_slides(inputs.slides)
+    wanted = _of_wanted_type(sheet["slide_id"], inputs)
+    slides, other = sheet[wanted], sheet[~wanted]
+    if slides.empty:
+        raise InputError(
+            f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), found "
+            f"none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
+        )
     read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
     why_out, clinical = _judge_patients(slides, inputs=inputs, config=config)
     stay = slides["patient_id"].map(why_out) == ""
@@ -47,9 +54,10 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     _remember_batches(out / "batches.tsv", slides.loc[slides["features"] == "", "slide_id"], config)
     tables.write_table(out / "patients.tsv", patients.reset_index(), columns=tables.PATIENTS)
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
-    tables.write_table(out / "attrition.tsv", _attrition(why_out, slides, bad), columns=tables.ATTRITION)
+    attrition = pd.concat([_attrition(why_out, slides, bad), _of_other_types(other)])
+    tables.write_table(out / "attrition.tsv", attrition, columns=tables.ATTRITION)
     said = "cohort: %d patients with %d events, %d slides; left out: %d patients, %d slides"
-    n_out = len(why_out) - len(kept), len(slides) - len(usable)
+    n_out = len(why_out) - len(kept), len(sheet) - len(usable)
     log.info(said, len(kept), int(patients["event"].sum()), len(usable), *n_out)
 
 
@@ -62,6 +70,19 @@ def assign_batches(slide_ids: Sequence[str], *, known: Mapping[str, str], per_jo
     new = [slide for slide in dict.fromkeys(slide_ids) if slide not in known]
     last = max((int(batch[1:]) for batch in known.values()), default=0)
     return {**known, **{slide: f"b{last + 1 + index // per_job:04d}" for index, slide in enumerate(new)}}
+
+
+def _of_wanted_type(slide_ids: pd.Series, inputs: Inputs) -> pd.Series:
+    types = slide_ids.map(slide_type)
+    return pd.Series(True, index=slide_ids.index) if inputs.slide_types is None else types.isin(inputs.slide_types)
+
+
+def _of_other_types(slides: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        ("slide", slide_id, patient_id, "cohort", f"{OTHER_TYPE} {slide_type(slide_id) or 'not told by its slide_id'}")
+        for slide_id, patient_id in zip(slides["slide_id"], slides["patient_id"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(tables.ATTRITION))
 
 
 def _judge_patients(slides: pd.DataFrame, *, inputs: Inputs, config: Cohort) -> tuple[dict[str, str], pd.DataFrame]:

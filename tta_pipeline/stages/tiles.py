@@ -16,7 +16,13 @@ from tta_pipeline.io.annotation import read_annotation
 from tta_pipeline.io.overlay import write_overlay
 from tta_pipeline.io.slide import Slide, open_slide
 from tta_pipeline.numerics.focus import laplacian_variance
-from tta_pipeline.numerics.grid import grid_coords, sample_evenly, tile_edge_level0_px, tissue_fraction
+from tta_pipeline.numerics.grid import (
+    grid_coords,
+    reading_step_px,
+    sample_evenly,
+    tile_edge_level0_px,
+    tissue_fraction,
+)
 from tta_pipeline.numerics.tissue import TissueMap, find_tissue, outline
 
 log = logging.getLogger(__name__)
@@ -159,7 +165,12 @@ def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles)
         )
     edge_px = _edge(slide, config.tile_size_px, config)
     stride_px = _edge(slide, config.tile_size_px - config.overlap_px, config)
-    coords = grid_coords(size_px=(slide.width_level0, slide.height_level0), edge_px=edge_px, stride_px=stride_px)
+    coords = grid_coords(
+        size_px=(slide.width_level0, slide.height_level0),
+        edge_px=edge_px,
+        stride_px=stride_px,
+        step_px=reading_step_px(config.mpp / slide.mpp),
+    )
     size = {"edge_px": edge_px, "downsample": downsample}
     fraction = tissue_fraction(found.tissue, coords, **size)
     with_ink = tissue_fraction(found.tissue | found.ink, coords, **size)

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -80,9 +81,17 @@ def sheet_of_slides():
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     reader = csv.reader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
     names = [name.strip() for name in next(reader, [])]
-    return [
+    rows = (
         dict(zip(names, ("" if cell.strip().lower() in MISSING else cell.strip() for cell in row))) for row in reader
-    ]
+    )
+    types = config["inputs"]["slide_types"]
+    return [row for row in rows if types is None or slide_type(row.get("slide_id", "")) in types]
+
+
+def slide_type(slide_id):
+    """DX, TS, MS or BS of a TCGA barcode, as the cohort stage reads it."""
+    found = re.search(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)", slide_id)
+    return found.group(1) if found else ""
 
 
 def beside_sheet(path):
