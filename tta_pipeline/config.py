@@ -37,8 +37,8 @@ class Inputs(Section):
     clinical: StudyPath = Field(description="clinical table, one row per patient")
     slide_types: tuple[Literal["DX", "TS", "MS", "BS"], ...] | None = Field(
         None,
-        description="slides to use by the type in their TCGA barcode: DX diagnostic (paraffin), TS, MS, BS frozen (top, "
-        "middle, bottom); null uses all",
+        description="slides to use by the type in their TCGA barcode: DX diagnostic (paraffin); TS, MS, BS frozen "
+        "(top, middle, bottom); null uses all",
     )
     expression: StudyPath = Field(description="expression matrix: patients in rows, genes in columns")
     gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")

@@ -37,8 +37,8 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     slides, other = sheet[wanted], sheet[~wanted]
     if slides.empty:
         raise InputError(
-            f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), found "
-            f"none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
+            f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), "
+            f"found none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
         )
     read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
     why_out, clinical = _judge_patients(slides, inputs=inputs, config=config)

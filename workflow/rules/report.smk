@@ -30,9 +30,11 @@ rule report:
         ),
         slides_table="results/report/slides.tsv",
         bad_slides_table="results/report/bad_slides.tsv",
-        slides_figure=report("results/report/slides.png", caption="../report/slides.rst", category="Cohort")
-        if batches() and config["tiles"]["overlays"]
-        else [],
+        slides_figure=(
+            report("results/report/slides.png", caption="../report/slides.rst", category="Cohort")
+            if batches() and config["tiles"]["overlays"]
+            else []
+        ),
         survival=report(
             expand("results/report/survival_{model}.png", model=config["models"]),
             caption="../report/survival.rst",

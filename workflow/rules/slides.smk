@@ -1,0 +1,96 @@
+"""Slides of the sheet, and the batches in which they are worked on."""
+
+import csv
+import gzip
+import re
+from functools import cache
+
+# Cells without a value, as the package reads them.
+MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "unknown", "not reported", "not available"}
+MISSING |= {f"[{word}]" for word in ("not available", "not applicable", "not evaluated", "discrepancy", "unknown")}
+
+
+@cache
+def sheet_of_slides():
+    """Rows of the user's sheet; none where it cannot be read, which the cohort stage then says."""
+    sheet = Path(input_file("slides"))
+    if not sheet.is_file():
+        return []
+    content = sheet.read_bytes()
+    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    reader = csv.reader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
+    names = [name.strip() for name in next(reader, [])]
+    rows = (
+        dict(zip(names, ("" if cell.strip().lower() in MISSING else cell.strip() for cell in row))) for row in reader
+    )
+    types = config["inputs"]["slide_types"]
+    return [row for row in rows if types is None or slide_type(row.get("slide_id", "")) in types]
+
+
+def slide_type(slide_id):
+    """DX, TS, MS or BS of a TCGA barcode, as the cohort stage reads it."""
+    found = re.search(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)", slide_id)
+    return found.group(1) if found else ""
+
+
+def beside_sheet(path):
+    """A path of the sheet is relative to the sheet's folder."""
+    return str(Path(input_file("slides")).parent / Path(path).expanduser())
+
+
+def ready_made_features(wildcards):
+    """Feature files that the sheet names: cohort reads them, so a changed file runs it again."""
+    return [beside_sheet(row["features"]) for row in sheet_of_slides() if row.get("features")]
+
+
+@cache
+def batches():
+    """Rows of the slides to encode, by batch: a slide keeps the batch that cohort remembers, new ones fill new batches.
+
+    The same rule as `assign_batches` of the cohort stage, so that the plan holds before that stage has run.
+    """
+    memory = Path("results/cohort/batches.tsv")
+    known = {}
+    if memory.is_file():
+        with memory.open(encoding="utf-8", newline="") as file:
+            known = {row["slide_id"]: row["batch"] for row in csv.DictReader(file, delimiter="\t")}
+    last = max((int(batch[1:]) for batch in known.values()), default=0)
+    rows = [row for row in sheet_of_slides() if row.get("path") and not row.get("features")]
+    new = [row["slide_id"] for row in rows if row.get("slide_id") not in known]
+    size = config["cohort"]["slides_per_job"]
+    known |= {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
+    found = {}
+    for row in rows:
+        found.setdefault(known[row["slide_id"]], []).append(row)
+    return found
+
+
+def images_of_batch(wildcards):
+    """Whole-slide images of one batch."""
+    return [beside_sheet(row["path"]) for row in batches()[wildcards.batch]]
+
+
+def masks_of_batch(wildcards):
+    """Masks of tissue that the sheet names for slides of one batch."""
+    return [beside_sheet(row["mask"]) for row in batches()[wildcards.batch] if row.get("mask")]
+
+
+def slides_of_batch(wildcards):
+    """Identifiers of the slides of one batch."""
+    return [row["slide_id"] for row in batches()[wildcards.batch]]
+
+
+def mpp_of_batch(wildcards):
+    """What the sheet says of the resolution of a batch: a changed value runs it again."""
+    return [row.get("mpp") or "" for row in batches()[wildcards.batch]]
+
+
+def feature_manifests(wildcards):
+    """Manifests of all batches; none where every slide brings its features."""
+    return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
+
+
+def quality_tables(wildcards):
+    """What quality control of the tiles found, for all batches."""
+    return expand("results/tiles/batches/{batch}.quality.tsv", batch=list(batches()))
