@@ -39,6 +39,7 @@ def run(arguments: list[str]) -> int:
     """Run one subcommand; 0 on success, 2 and one message on an error that the user can mend."""
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # pandas loads it, and it tells its threads
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a slide is told with its name
     try:
         return _run(arguments)
     except USER_ERRORS as error:

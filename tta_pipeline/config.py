@@ -101,7 +101,7 @@ class Tiles(Section):
         50.0,
         ge=0,
         description="least variance of the Laplacian of a tile at 1 µm per pixel (or the slide's or the tile's own, "
-        "where coarser), of grey values 0 to 255: sharp tissue has thousands, 2 µm out of focus below 60; 0 keeps all",
+        "where coarser), of grey values 0 to 255: sharp tissue has thousands, 2 µm out of focus below 60; 0: not used",
     )
     max_tiles: int | None = Field(
         None, ge=1, description="tiles kept per slide, a seeded sample that is even over the tissue; null keeps all"

@@ -40,6 +40,23 @@ def test_a_mask_of_any_resolution(tmp_path, scale):
 
 
 OUTER, HOLE, OTHER = rectangle(160, 160, 800, 640), rectangle(320, 320, 480, 480), rectangle(1000, 100, 1200, 300)
+IMAGES = {
+    "white on transparent": lambda mask: np.dstack([np.full((*mask.shape, 3), 255), mask * 255]).astype(np.uint8),
+    "dark labels": lambda mask: np.dstack([mask * 3, mask * 0, mask * 0]).astype(np.uint8),
+    "fractions": lambda mask: mask.astype(np.float32) * 0.4,
+    "16 bit": lambda mask: mask.astype(np.uint16) * 9,
+    "one bit": lambda mask: mask.astype(bool),
+}
+
+
+@pytest.mark.parametrize("make", IMAGES.values(), ids=IMAGES)
+def test_a_mask_in_any_mode(tmp_path, make):
+    mask = np.zeros((100, 160), dtype=np.uint8)
+    mask[:50, 40:] = 1
+    Image.fromarray(make(mask)).save(tmp_path / "m.tiff")
+    np.testing.assert_array_equal(read(tmp_path / "m.tiff"), marked(400, 0, 1600, 500))
+
+
 FEATURES = {
     "collection": {
         "type": "FeatureCollection",
@@ -87,6 +104,17 @@ def test_overlapping_polygons_do_not_cut_each_other(tmp_path):
         ),
         ("m.geojson", '{"type": "Polygon"}', "expected polygons as GeoJSON"),
         ("m.geojson", "3", "expected polygons as GeoJSON"),
+        (
+            "m.geojson",
+            '{"type": "Polygon", "coordinates": [[[1, 2], [NaN, 3], [4, 5]]]}',
+            "expected polygons as GeoJSON",
+        ),
+        ("m.geojson", "[" * 100_000, "expected polygons as GeoJSON"),
+        (
+            "m.geojson",
+            '{"type": "Polygon", "coordinates": [[[9000, 9000], [9900, 9000], [9900, 9900]]]}',
+            "expected tissue to be marked in",
+        ),
         ("m.png", "text", "expected an image mask or .geojson"),
     ],
 )
@@ -94,6 +122,22 @@ def test_what_cannot_be_read(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(SlideError, match=rf"s1: {message}.*{name}"):
         read(tmp_path / name)
+
+
+def test_a_polygon_that_reaches_beyond_the_slide(tmp_path):
+    (tmp_path / "m.json").write_text(json.dumps(polygon(rectangle(-800, 400, 480, 5000))))
+    found = read(tmp_path / "m.json")
+    assert found[marked(-1, 420, 460, 1000)].all()
+    assert not found[:, 33:].any()
+    assert not found[:23].any()
+
+
+def test_an_empty_mask(tmp_path):
+    Image.fromarray(np.zeros((100, 160), dtype=np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(
+        SlideError, match=r"s1: expected tissue to be marked in .*m\.png, found nothing within the slide"
+    ):
+        read(tmp_path / "m.png")
 
 
 def test_a_missing_mask(tmp_path):

@@ -174,6 +174,22 @@ def test_a_jpeg_2000_tile_that_is_cut_off(tmp_path, real_data, part):
         slide.read_square(left_level0=4 * edge, top_level0=3 * edge, edge_level0=float(edge), edge_px=edge)
 
 
+@pytest.mark.real
+def test_a_lost_block_within_a_jpeg_2000_tile(tmp_path, real_data):
+    source = real_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"
+    with tifffile.TiffFile(source) as file:
+        start, size = file.pages[0].dataoffsets[60], file.pages[0].databytecounts[60]
+    content = bytearray(source.read_bytes())
+    content[start + size // 2 : start + size // 2 + 512] = bytes(512)
+    (tmp_path / "s.svs").write_bytes(content)
+    with open_slide(tmp_path / "s.svs", slide_id="s", mpp=0.25) as slide:
+        (level, *_) = slide._tiles.levels
+        columns = -(-level.width // level.tile_width)
+        corner = {"left_level0": 60 % columns * level.tile_width, "top_level0": 60 // columns * level.tile_height}
+        with pytest.raises(SlideError, match="256 zero bytes in a row"):
+            slide.read_square(**corner, edge_level0=200.0, edge_px=200)
+
+
 def test_what_the_disk_does_is_said_of_the_slide(tmp_path, pixels, monkeypatch):
     path = write(tmp_path / "s.svs", pixels, **JPEGS["YCbCr"])
 

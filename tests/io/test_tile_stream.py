@@ -114,6 +114,28 @@ def test_a_slide_is_closed_when_its_last_tile_has_come(paths, coords):
     assert closed == ["s0", "s1", "s2"]
 
 
+def test_few_slides_are_open_at_once_however_small_they_are(paths):
+    """As many slides as files may be open in a process would be too many."""
+    open_now, most = [], []
+
+    class Counted:
+        def __enter__(self):
+            open_now.append(1)
+            most.append(len(open_now))
+            self.slide = open_slide(paths[0], slide_id="s0", mpp=None)
+            return self.slide.__enter__()
+
+        def __exit__(self, *error):
+            open_now.pop()
+            return self.slide.__exit__(*error)
+
+    one = np.zeros((1, 2), dtype=np.int32)
+    wanted = [Request(slide_id=f"s{number}", open=Counted, coords=one, edge_level0_px=16.0) for number in range(60)]
+    assert sum(len(batch.pixels) for batch in stream(wanted, batch_size=64)) == 60
+    assert max(most) <= 20
+    assert not open_now
+
+
 def test_a_reader_that_stops_early_leaves_no_threads(paths, coords):
     tiles = stream(requests(paths, coords))
     next(tiles)

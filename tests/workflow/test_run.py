@@ -64,7 +64,7 @@ def test_a_changed_resolution_in_the_sheet_plans_the_batch_of_its_slide(study: W
 @pytest.mark.parametrize(
     ("change", "first"),
     [
-        ({"features": {"batch_size": 2}}, "features"),
+        ({"features": {"precision": "bf16"}}, "features"),
         ({"tiles": {"min_tissue": 0.4}}, "tiles"),
         ({"pathways": {"min_genes": 2}}, "pathways"),
         ({"splits": {"seed": 1}}, "splits"),
@@ -99,6 +99,15 @@ def test_new_features_are_seen_by_a_later_run(study: Workflow) -> None:
 def test_another_limit_of_bad_slides_computes_no_slide_again(study: Workflow) -> None:
     study.configure(bad_slides={"limit": 2})
     assert not {"tiles", "features"} & set(study.planned())
+
+
+def test_more_threads_and_larger_batches_compute_no_slide_again(study: Workflow) -> None:
+    study.configure(features={"batch_size": 3, "decode_threads": 1})
+    assert set(study.planned()) <= {"all", "default"}
+    study.succeed("--until", "features", "--forcerun", "features")
+    logs = [path.read_text(encoding="utf-8") for path in (study.folder / "logs" / "features").glob("*.log")]
+    assert logs
+    assert all("tiles/s" in text for text in logs)
 
 
 def test_another_seed_trains_only_that_seed(study: Workflow) -> None:

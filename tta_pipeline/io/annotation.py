@@ -1,6 +1,8 @@
 """Tissue that somebody else has marked on a slide: an image mask, or polygons as GeoJSON."""
 
 import json
+import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ from tta_pipeline.errors import SlideError
 
 _GEOJSON = (".geojson", ".json")
 _MAX_DISTORTION = 0.02
-_MAX_MASK_PX = 400_000_000
 
 Ring = list[tuple[float, float]]
 
@@ -40,27 +41,36 @@ def read_annotation(
     Raises
     ------
     SlideError
-        The file is missing, of another kind, without polygons, or a mask of another shape than the slide's.
+        The file is missing, of another kind, marks nothing on the slide, or is a mask of another shape than its own.
     """
     if not path.is_file():
         raise SlideError(f"{slide_id}: expected a mask at {path}, found nothing. Mend its path in the slides sheet.")
     if path.suffix.lower() in _GEOJSON:
-        return _rasterise(list(_polygons(path, slide_id=slide_id)), shape=shape, downsample=downsample)
-    return _resized(path, slide_id=slide_id, size_level0=size_level0, shape=shape, downsample=downsample)
+        marked = _rasterise(list(_polygons(path, slide_id=slide_id)), shape=shape, downsample=downsample)
+    else:
+        marked = _resized(path, slide_id=slide_id, size_level0=size_level0, shape=shape, downsample=downsample)
+    if not marked.any():
+        raise SlideError(
+            f"{slide_id}: expected tissue to be marked in {path}, found nothing within the slide of {size_level0[0]} x "
+            f"{size_level0[1]} px. Polygons must be in level-0 pixels; in an image, tissue is what is not black."
+        )
+    return marked
 
 
 def _resized(
     path: Path, *, slide_id: str, size_level0: tuple[int, int], shape: tuple[int, int], downsample: float
 ) -> NDArray[np.bool_]:
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > _MAX_MASK_PX:
-                raise SlideError(
-                    f"{slide_id}: expected a mask of at most {_MAX_MASK_PX:,} pixels, found {image.width} x "
-                    f"{image.height} in {path}. Save it at a coarser resolution."
-                )
-            marked = np.asarray(image.convert("L")) > 0
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                marked = _not_black(image)
+    except Image.DecompressionBombError as error:
+        raise SlideError(
+            f"{slide_id}: expected a mask of at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, found {path} "
+            f"({error}). Save it at a coarser resolution."
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:  # Pillow's, for damaged files
         raise SlideError(f"{slide_id}: expected an image mask or .geojson, found {path} ({error}).") from error
     width, height = size_level0
     distortion = (marked.shape[1] / width) / (marked.shape[0] / height)
@@ -77,21 +87,35 @@ def _resized(
     return np.asarray(marked[np.ix_(rows, columns)])
 
 
+def _not_black(image: Image.Image) -> NDArray[np.bool_]:
+    """Pixels of any value but black or 0, in whatever mode the image is; transparent ones are not marked."""
+    if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;"):
+        return np.asarray(np.asarray(image) != 0)
+    pixels = np.asarray(image.convert("RGBA"))
+    return np.asarray(pixels[:, :, :3].any(axis=2) & (pixels[:, :, 3] > 0))
+
+
 def _rasterise(polygons: list[list[Ring]], *, shape: tuple[int, int], downsample: float) -> NDArray[np.bool_]:
+    """The union of polygons, each drawn on a canvas of its own size."""
     marked = np.zeros(shape, dtype=np.bool_)
-    for outer, *holes in polygons:
-        canvas = Image.new("1", (shape[1], shape[0]))
+    for rings in polygons:
+        # A pixel belongs to a polygon that holds its centre, which Pillow places at whole numbers.
+        outer, *holes = (np.array(ring) / downsample - 0.5 for ring in rings)  # (point, 2)
+        left, top = np.maximum(np.floor(outer.min(axis=0)), 0).astype(int)
+        right, bottom = np.minimum(np.ceil(outer.max(axis=0)) + 1, shape[::-1]).astype(int)
+        if right <= left or bottom <= top:
+            continue
+        canvas = Image.new("1", (int(right - left), int(bottom - top)))
         draw = ImageDraw.Draw(canvas)
         for ring, value in ((outer, 1), *((hole, 0) for hole in holes)):
-            # A pixel belongs to a polygon that holds its centre, which Pillow places at whole numbers.
-            draw.polygon([(x / downsample - 0.5, y / downsample - 0.5) for x, y in ring], fill=value)
-        marked |= np.asarray(canvas)
+            draw.polygon([tuple(point) for point in ring - (left, top)], fill=value)
+        marked[top:bottom, left:right] |= np.asarray(canvas)
     return marked
 
 
 def _polygons(path: Path, *, slide_id: str) -> Iterator[list[Ring]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         found = [
             [[(float(point[0]), float(point[1])) for point in ring] for ring in polygon]
             for geometry in _geometries(content)
@@ -99,7 +123,9 @@ def _polygons(path: Path, *, slide_id: str) -> Iterator[list[Ring]]:
                 geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
             )
         ]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if not all(math.isfinite(value) for polygon in found for ring in polygon for point in ring for value in point):
+            raise ValueError("a coordinate is no finite number")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SlideError(
             f"{slide_id}: expected polygons as GeoJSON in level-0 pixels, found {path} that cannot be read as such "
             f"({type(error).__name__}: {error})."

@@ -107,6 +107,7 @@ def run_batch(
     manifest: Path,
     options: Mapping[str, Any],
     policy: Literal["fail", "exclude"],
+    also: Callable[[Mapping[str, Finished]], None] | None = None,
 ) -> None:
     """Work on every slide, then write the manifest.
 
@@ -119,6 +120,8 @@ def run_batch(
     policy
         A slide that cannot be used is left out with its reason ("exclude"), or the job works on all other slides
         and then fails ("fail").
+    also
+        Writes what else the job declares from all finished slides, before the manifest.
 
     Raises
     ------
@@ -139,6 +142,8 @@ def run_batch(
         _append(journal, _line(task, outcome, stamp=stamps[task.slide_id]))
     if bad and policy == "fail":
         raise SlideError(_message(bad, n_tasks=len(tasks), journal=journal))
+    if also is not None:
+        also({task.slide_id: done[task.slide_id] for task in tasks if task.slide_id in done})
     _write_manifest(manifest, tasks, done=done, bad=bad)
     journal.unlink(missing_ok=True)
 

@@ -30,6 +30,7 @@ _PHOTOMETRIC_RGB, _PHOTOMETRIC_YCBCR = 2, 6
 _JPEG_REDUCTIONS = (8, 4, 2, 1)
 # A compressed tile is hardly ever larger than its pixels; a damaged header may say so.
 _MAX_EXPANSION = 4
+_LOST_BLOCK = bytes(256)
 _JPEG2000_END, _PADDING = b"\xff\xd9", 4
 _START, _APP0, _APP14 = b"\xff\xd8", b"\xff\xe0", b"\xff\xee"
 # Adobe's marker, which tells libjpeg the colour space: version 100, two fields of flags, then the transform.
@@ -248,8 +249,11 @@ def _jpeg_head(page: tifffile.TiffPage) -> bytes:
 
 def _decode(data: bytes, *, level: Level, reduction: int) -> RGB:
     if not level.head:
-        if _JPEG2000_END not in data[-_PADDING:]:  # the decoder would make something up for what is missing
+        # The decoder would make something up for what is missing.
+        if _JPEG2000_END not in data[-_PADDING:]:
             raise ValueError("it does not end as JPEG 2000 data do: they are cut off")
+        if _LOST_BLOCK in data:
+            raise ValueError(f"{len(_LOST_BLOCK)} zero bytes in a row, which JPEG 2000 does not have: a block is lost")
         return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
     if data[:2] != _START:
         raise ValueError("it does not start as JPEG data do")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def create(path: Path, *, kind: str, options: Mapping[str, Any], inputs: Mapping
         Name -> file that the artifact was made from; their fingerprints are stored.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
@@ -76,6 +78,14 @@ def create(path: Path, *, kind: str, options: Mapping[str, Any], inputs: Mapping
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Temporary files of this artifact, which a killed job left behind: one job at a time writes an artifact."""
+    name = re.compile(rf"\.{re.escape(path.stem)}\.[a-z0-9_]{{8}}\.tmp")
+    for leftover in path.parent.glob(".*.tmp"):
+        if name.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

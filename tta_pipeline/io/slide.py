@@ -235,7 +235,6 @@ def open_slide(
         ) from error
     with ExitStack() as stack:
         stack.enter_context(handle)
-        handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         width, height = handle.dimensions
         if not all(min(size) > 0 for size in handle.level_dimensions):
             raise SlideError(
@@ -247,6 +246,8 @@ def open_slide(
             levels = find_levels(path, dimensions=handle.level_dimensions)
             tiles = CompressedTiles(path, levels, cache_bytes=_CACHE_BYTES)
             stack.callback(tiles.close)
+        if tiles is None or None in tiles.levels:  # else OpenSlide reads little, and its own small cache will do
+            handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         value, source = resolve_mpp(
             handle.properties, given=mpp, slide_id=slide_id, path=path, from_objective=mpp_from_objective
         )

@@ -20,6 +20,12 @@ def contact_sheet(quality: pd.DataFrame) -> bytes:
 
     quality: rows of `tables.QUALITY`; a slide whose overlay is no longer there has an empty place.
     """
+    quality = quality[quality["overlay"] != ""]
+    if quality.empty:
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(WIDTH_IN, 0.6))
+            figure.text(0.02, 0.4, "There are no overlays: no slide could be used, or tiles.overlays is false.")
+            return png(figure)
     lost = quality["ink"] + quality["out_of_focus"]
     order = quality.assign(lost=lost / (lost + quality["kept"] + quality["not_drawn"]))
     shown = order.sort_values(["lost", "kept", "slide_id"], ascending=[False, True, True]).head(_MOST)

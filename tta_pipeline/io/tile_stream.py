@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from tta_pipeline.io.slide import Slide
 RGB = NDArray[np.uint8]
 # Batches that are being decoded while the caller works on the one before them.
 _AHEAD = 2
+# Slides in one batch; it ends early where tiny slides follow each other, so that few are open at once.
+_SLIDES_PER_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,13 @@ def stream_tiles(
 ) -> Iterator[Batch]:
     """Read the tiles of all requests, in their order.
 
-    At most two batches are decoded ahead, and requests are taken as they are needed, so that memory depends neither
-    on the number of tiles nor on that of slides.
+    At most two batches are decoded ahead, a batch holds tiles of at most four slides, and requests are taken as they
+    are needed, so that neither memory nor open files depend on the number of tiles or slides.
 
     Parameters
     ----------
     batch_size
-        Tiles per batch; the last one may be smaller.
+        Tiles per batch; the last one may be smaller, and one that would hold more than four slides.
     threads
         Threads that read, decode and resize.
     allocate
@@ -125,9 +127,9 @@ def stream_tiles(
     with ExitStack() as stack:
         stack.callback(lambda: _close(slide for batch, _ in ahead for slide in batch.slides))
         pool = stack.enter_context(_pool(threads))
-        tiles = _tiles(requests, pool)
+        tiles = _batches(requests, pool, batch_size=batch_size)
         while True:
-            while len(ahead) <= _AHEAD and (rows := list(islice(tiles, batch_size))):
+            while len(ahead) <= _AHEAD and (rows := next(tiles, None)):
                 ahead.append(_submit(rows, pool, pixels=allocate(len(rows)), resample=resample))
             if not ahead:
                 return
@@ -158,6 +160,21 @@ def _tiles(requests: Iterable[Request], pool: ThreadPoolExecutor) -> Iterator[tu
             if slide.error is not None:
                 break
             yield slide, row
+
+
+def _batches(
+    requests: Iterable[Request], pool: ThreadPoolExecutor, *, batch_size: int
+) -> Iterator[list[tuple[SlideRead, int]]]:
+    batch: list[tuple[SlideRead, int]] = []
+    slides = 0
+    for slide, row in _tiles(requests, pool):
+        batch.append((slide, row))
+        slides += row == 0
+        if len(batch) == batch_size or slides == _SLIDES_PER_BATCH:
+            yield batch
+            batch, slides = [], 0
+    if batch:
+        yield batch
 
 
 def _submit(

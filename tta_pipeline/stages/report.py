@@ -101,7 +101,12 @@ def run(
     )
     shown = _compared(made["comparisons"], models=list(models))
     pictures = _pictures(
-        made | {"comparisons": shown}, groups=groups, checkpoints=checkpoints, sets=sets, confidence=config.confidence
+        made | {"comparisons": shown},
+        groups=groups,
+        checkpoints=checkpoints,
+        sets=sets,
+        confidence=config.confidence,
+        tiled=bool(quality),
     )
     warnings = [
         *findings.of_choice([model for model in models if model.endswith(ON_TEST)]),
@@ -250,6 +255,7 @@ def _pictures(
     checkpoints: Mapping[str, Sequence[artifacts.Checkpoint]],
     sets: pd.DataFrame,
     confidence: float,
+    tiled: bool,
 ) -> dict[str, bytes]:
     pictures = {
         "c_index": figures.c_index(made["metrics"], made["summary"]),
@@ -260,7 +266,7 @@ def _pictures(
             for kind in ("patient", "slide")
         },
     }
-    if (made["slides"]["overlay"] != "").any():
+    if tiled:
         pictures["slides"] = slide_figures.contact_sheet(made["slides"])
     if (made["comparisons"]["verdict"] != "not compared").any():
         pictures["comparisons"] = figures.comparisons(made["comparisons"])

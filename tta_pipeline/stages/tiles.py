@@ -1,6 +1,7 @@
 """Tissue and the grid of tiles on it, for one batch of slides."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,18 @@ def run(
     def work(task: batches.Task) -> batches.Finished:
         return _tile(task, out=out, config=config)
 
-    tasks = batches.read_tasks(slides, slide_ids=slide_ids or ())
-    options = config.model_dump(mode="json") | {"out": str(out)}
-    batches.run_batch(tasks, batches.one_by_one(work), manifest=manifest, options=options, policy=bad_slides.policy)
-    made = tables.read_table(manifest, columns=tables.MANIFEST)
-    usable = made[made["excluded"] == ""]
-    rows = [
-        {"slide_id": slide_id} | artifacts.read_quality(Path(file))
-        for slide_id, file in zip(usable["slide_id"], usable["file"], strict=True)
-    ]
-    tables.write_table(quality, pd.DataFrame(rows, columns=list(tables.QUALITY)), columns=tables.QUALITY)
+    def write_quality(finished: Mapping[str, batches.Finished]) -> None:
+        rows = [{"slide_id": slide_id} | artifacts.read_quality(made.file) for slide_id, made in finished.items()]
+        tables.write_table(quality, pd.DataFrame(rows, columns=list(tables.QUALITY)), columns=tables.QUALITY)
+
+    batches.run_batch(
+        batches.read_tasks(slides, slide_ids=slide_ids or ()),
+        batches.one_by_one(work),
+        manifest=manifest,
+        options=config.model_dump(mode="json") | {"out": str(out)},
+        policy=bad_slides.policy,
+        also=write_quality,
+    )
 
 
 def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
@@ -183,8 +186,10 @@ def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles)
             f"{slide.width_level0} x {slide.height_level0} px."
         )
     on_tissue = coords[enough]
-    focus = _focus(slide, on_tissue, edge_px=edge_px, config=config)
-    sharp = focus >= config.min_focus
+    focus = np.full(len(on_tissue), np.nan)
+    if config.min_focus > 0:
+        focus = _focus(slide, on_tissue, edge_px=edge_px, config=config)
+    sharp = ~(focus < config.min_focus)
     if not sharp.any():
         raise SlideError(
             f"{slide.slide_id}: expected tiles in focus, variance of the Laplacian at least {config.min_focus:g} "

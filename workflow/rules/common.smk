@@ -32,10 +32,14 @@ def section(name, without=()):
 
 
 # The package is run from this checkout, so that a rule's conda environment needs no copy of it. The policy for bad slides
-# is no parameter of tiles and features: another limit must not compute finished slides again.
+# is no parameter of tiles and features, nor is what changes only the speed of features: another limit or more threads
+# must not compute finished slides again.
 policy = shlex.quote(section("bad_slides")).replace("{", "{{").replace("}", "}}")
 checkout = Path(str(workflow.current_basedir)).parents[1]
-shell.prefix(f"set -euo pipefail; export PYTHONPATH='{checkout}' TTA_BAD_SLIDES={policy}; ")
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH='{checkout}' TTA_BAD_SLIDES={policy} "
+    f"TTA_BATCH_SIZE={config['features']['batch_size']} TTA_DECODE_THREADS={config['features']['decode_threads']}; "
+)
 
 
 def input_file(name):

@@ -18,8 +18,9 @@ rule features:
         mem_mb=attempts(16000),
         runtime=attempts(480),
     params:
-        config=section("features"),
+        config=section("features", without=["batch_size", "decode_threads"]),
         slide_ids=slides_of_batch,
     shell:
         "python -m tta_pipeline features --slides {input.slides} --slide-ids {params.slide_ids:q} --tiles {input.tiles} --out results/features"
-        ' --manifest {output.manifest} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
+        " --manifest {output.manifest} --config {params.config:q}"
+        ' --config.batch_size "$TTA_BATCH_SIZE" --config.decode_threads "$TTA_DECODE_THREADS" --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
