@@ -169,7 +169,14 @@ class Splits(Section):
     """Who trains, validates and tests."""
 
     file: StudyPath | None = Field(
-        None, description="read the splits from this TSV (repeat, fold, patient_id, role) instead of drawing them"
+        None,
+        description="read the splits from this TSV (repeat, fold, patient_id, role) or from this folder of splits as "
+        "SurvPath or MMP publish them, instead of drawing them",
+    )
+    strangers: Literal["fail", "drop"] = Field(
+        "fail",
+        description="patients of that file who are not in the cohort, and of the cohort who are not in the file: stop, "
+        "or leave them out and say so",
     )
     folds: int = Field(5, ge=2, description="parts of each repeat; each part is tested once")
     repeats: int = Field(1, ge=1, description="times the k-fold is drawn anew")

@@ -10,6 +10,7 @@ import pytest
 from tta_pipeline.config import Splits
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import tables
+from tta_pipeline.io.published_splits import read_splits
 from tta_pipeline.stages import splits
 
 
@@ -33,7 +34,7 @@ def write_patients(folder: Path, *, n: int = 60, every: int = 3, sites: int = 12
 
 def run(patients: Path, **options: object) -> pd.DataFrame:
     out = patients.parent / "splits.tsv"
-    splits.run(patients=patients, out=out, config=Splits.model_validate(options))
+    splits.run(patients=patients, out=out, parts=out.with_name("parts.tsv"), config=Splits.model_validate(options))
     return tables.read_table(out, columns=tables.SPLITS)
 
 
@@ -143,14 +144,23 @@ def _edit(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataF
             "p000 as test and train in repeat 0",
         ),
         (lambda table: pd.concat([table, table.head(1)]), "p000 as test and test in repeat 0, fold 0"),
-        (lambda table: _edit(table, 3, "patient_id", "p9"), "patient_id among p000, .*found p9 in 1 rows, .*line 5"),
-        (lambda table: table.drop(index=3), "repeat 0, fold 0: expected all 6 patients .*found none of p003"),
+        (
+            lambda table: _edit(table, 3, "patient_id", "p9"),
+            r"found 1 who are not in the cohort \(p9\), and 1 of the cohort who are not in every fold \(p003\)",
+        ),
+        (
+            lambda table: table.drop(index=3),
+            r"found 0 who are not in the cohort \(none\), and 1 of the cohort .* \(p003\)",
+        ),
         (lambda table: _edit(table, 0, "role", "val"), "expected role among train, validation, test, found val"),
         (lambda table: _edit(table, 0, "fold", 2), "expected fold among 0, 1, found 2 in 1 rows"),
         (lambda table: _edit(table, 0, "fold", "0.0"), "expected fold among 0, 1, found 0.0"),
         (lambda table: _edit(table, 0, "repeat", -1), "expected repeat among 0, found -1"),
         (lambda table: _edit(table, 6, "role", "test"), "in one test part per repeat, found more for p000"),
-        (lambda table: table[table["fold"] == 0], "repeat 0, fold 1: expected an event in each part, found train 0"),
+        (
+            lambda table: table[table["fold"] == 0],
+            "expected 1 repeats of 2 folds .* found no rows for repeat 0, fold 1",
+        ),
         (lambda table: table.replace({"role": {"test": "train"}}), "test 0 with 0 events"),
         (lambda table: table.rename(columns={"role": "part"}), "expected column 'role', found repeat, fold"),
     ],
@@ -173,3 +183,110 @@ def test_a_part_without_events_is_refused(tmp_path: Path) -> None:
         InputError, match=r"fold 0: expected an event in each part, found .*validation 2 with 1.*|train"
     ):
         run_file(tmp_path, own(), folds=2)
+
+
+def test_strangers_are_dropped_and_counted_where_the_config_says_so(tmp_path: Path, caplog) -> None:
+    write_patients(tmp_path, n=12, every=2)
+    table = run(tmp_path / "patients.tsv", folds=2, validation_fraction=0)
+    changed = table[table["patient_id"] != "p003"].replace({"patient_id": {"p004": "q4"}})
+    found = run_file(tmp_path, changed, folds=2, validation_fraction=0, strangers="drop")
+    assert set(found["patient_id"]) == set(table["patient_id"]) - {"p003", "p004"}
+    assert "1 patients of" in caplog.text
+    assert "are not in the cohort: q4" in caplog.text
+    assert "2 patients of the cohort are in no part: p003, p004" in caplog.text
+
+
+def test_the_parts_are_described_with_the_sites_that_they_share(tmp_path: Path) -> None:
+    table = run(write_patients(tmp_path, n=60), folds=3)
+    parts = tables.read_table(tmp_path / "parts.tsv", columns=tables.PARTS)
+    cohort = tables.read_table(tmp_path / "patients.tsv", columns=tables.PATIENTS)
+    joined = table.merge(cohort, on="patient_id")
+    for row in parts.to_dict("records"):
+        own = joined[(joined["fold"] == row["fold"]) & (joined["role"] == row["role"])]
+        train = joined[(joined["fold"] == row["fold"]) & (joined["role"] == "train")]
+        shared = set() if row["role"] == "train" else set(own["site"]) & set(train["site"])
+        assert (row["patients"], row["events"], row["sites"]) == (len(own), own["event"].sum(), own["site"].nunique())
+        assert row["shared_sites"] == len(shared)
+    run(tmp_path / "patients.tsv", folds=3, group_by_site=True)
+    grouped = tables.read_table(tmp_path / "parts.tsv", columns=tables.PARTS)
+    assert (grouped["shared_sites"] == 0).all()
+    assert (parts["shared_sites"] > 0).any()
+
+
+# Patients of each test part, and of all, as the authors published them. TCGA-STAD's site is in the barcode.
+PUBLISHED = {
+    "survpath/stad": ([43, 56, 101, 45, 74], 319),
+    "survpath/blca": ([70, 72, 75, 71, 71], 359),
+    "survpath/coadread": ([58, 71, 45, 69, 55], 298),
+    "mmp/STAD": ([42, 56, 101, 45, 74], 318),
+    "mmp/BLCA": ([70, 72, 75, 71, 71], 359),
+    "mmp/COADREAD": ([58, 71, 45, 67, 55], 296),
+}
+
+
+def cohort_of(names: list[str], folder: Path) -> Path:
+    """A cohort of these patients, with the sites of their barcodes and an event for every third."""
+    number = np.arange(len(names))
+    table = pd.DataFrame({"patient_id": names, "site": [name[5:7] for name in names]})
+    table = table.assign(time_days=10.0 + number, event=number % 3 == 0, n_slides=1)
+    tables.write_table(folder / "patients.tsv", table, columns=tables.PATIENTS)
+    return folder / "patients.tsv"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_splits(tmp_path: Path, real_data: Path, name: str) -> None:
+    tested, everybody = PUBLISHED[name]
+    source = read_splits(real_data / "splits" / name)
+    names = sorted(set(source["patient_id"]))
+    assert len(names) == everybody
+    table = run(cohort_of(names, tmp_path), file=real_data / "splits" / name, validation_fraction=0)
+    assert [int(((table["fold"] == fold) & (table["role"] == "test")).sum()) for fold in range(5)] == tested
+    assert not table.duplicated(["fold", "patient_id"]).any()
+    parts = tables.read_table(tmp_path / "parts.tsv", columns=tables.PARTS)
+    assert (parts.loc[parts["role"] == "test", "shared_sites"] == 0).all(), "they are split by site"
+
+
+@pytest.mark.real
+def test_a_validation_part_is_drawn_from_published_training_patients(tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "splits" / "mmp" / "STAD"
+    patients = cohort_of(sorted(set(read_splits(folder)["patient_id"])), tmp_path)
+    published = run(patients, file=folder, validation_fraction=0)
+    table = run(patients, file=folder, validation_fraction=0.2)
+    both = table.merge(published, on=["repeat", "fold", "patient_id"], suffixes=("", "_published"))
+    assert (both.loc[both["role_published"] == "test", "role"] == "test").all()
+    train = both[both["role_published"] == "train"]
+    assert (train["role"] == "validation").mean() == pytest.approx(0.2, abs=0.01)
+    assert run(patients, file=folder, validation_fraction=0.2).equals(table)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "found an empty folder"),
+        ({"notes.txt": "x"}, "found notes.txt"),
+        ({"splits_0.csv": "train,val\na,b\n", "k=0/train.csv": "case_id\na\n"}, "found both"),
+        ({"splits_1.csv": "train,val\na,b\n"}, "numbered from 0 without a gap, found 1"),
+        ({"splits_0.csv": "training,val\na,b\n"}, "splits_0.csv: expected column 'train'"),
+        ({"k=0/train.csv": "case_id\na\n"}, "test.csv: expected a file, found nothing"),
+        ({"k=0/train.csv": "case\na\n", "k=0/test.csv": "case_id\nb\n"}, "train.csv: expected column 'case_id'"),
+    ],
+)
+def test_folders_that_hold_no_splits(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_splits(folder)
+
+
+def test_a_patient_in_two_parts_of_a_published_fold(tmp_path: Path) -> None:
+    write_patients(tmp_path, n=6, every=2)
+    folder = tmp_path / "published"
+    folder.mkdir()
+    (folder / "splits_0.csv").write_text(",train,val\n0,p000,p001\n1,p001,p002\n2,p003,p004\n3,p005,\n")
+    (folder / "splits_1.csv").write_text(",train,val\n0,p001,p000\n1,p002,p003\n2,p004,p005\n")
+    with pytest.raises(InputError, match="one role per patient and fold, found p001 as .* in repeat 0, fold 0"):
+        run(tmp_path / "patients.tsv", file=folder, folds=2, strangers="drop")

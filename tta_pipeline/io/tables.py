@@ -43,6 +43,16 @@ QUALITY = {
 }
 # results/pathways_coverage.tsv: genes of each set, how many the expression matrix has, whether the set is kept.
 COVERAGE = {"name": "string", "genes": "int64", "available": "int64", "kept": "bool"}
+# results/splits_parts.tsv: who is in each part; shared_sites: sites of a part that the training part has as well.
+PARTS = {
+    "repeat": "int64",
+    "fold": "int64",
+    "role": "string",
+    "patients": "int64",
+    "events": "int64",
+    "sites": "int64",
+    "shared_sites": "int64",
+}
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
 
 

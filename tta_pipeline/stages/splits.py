@@ -3,11 +3,13 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tta_pipeline.config import Splits
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets, tables
+from tta_pipeline.io.published_splits import read_splits
 from tta_pipeline.numerics import folds
 
 log = logging.getLogger(__name__)
@@ -15,13 +17,16 @@ log = logging.getLogger(__name__)
 FEW_EVENTS = 10
 
 
-def run(*, patients: Path, out: Path, config: Splits) -> None:
-    """Draw repeated k-fold splits, or check those that `config.file` gives; write splits.tsv.
+def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
+    """Draw repeated k-fold splits, or take those that `config.file` gives; write splits.tsv and what is in each part.
 
     Each patient has one role per repeat and fold and is tested at most once per repeat. The draw is stratified by
     event and depends on the set of patients and the seed only, not on the order of patients.tsv. With
     `group_by_site`, all patients of a site have one role. Every part holds an event; a test part with fewer
     than ten is logged as a warning, because its C-index says little.
+
+    Where a folder of published splits has no validation part and `validation_fraction` is not 0, it is drawn from
+    their training patients.
 
     Raises
     ------
@@ -39,6 +44,7 @@ def run(*, patients: Path, out: Path, config: Splits) -> None:
     table = table.sort_values(["repeat", "fold", "patient_id"], ignore_index=True)
     _check_parts(table.merge(cohort, on="patient_id"), config)
     tables.write_table(out, table, columns=tables.SPLITS)
+    tables.write_table(parts, describe_parts(table.merge(cohort, on="patient_id")), columns=tables.PARTS)
 
 
 def _draw(cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
@@ -60,29 +66,76 @@ def _draw(cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
 
 
 def _from_file(path: Path, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
-    sheet = sheets.read_sheet(path)
-    sheets.require_columns(sheet.columns, tables.SPLITS, path=path, hint="One row per repeat, fold and patient.")
+    sheet = read_splits(path)
     for name, allowed in {
         "repeat": [str(number) for number in range(config.repeats)],
         "fold": [str(number) for number in range(config.folds)],
         "role": [folds.TRAIN, folds.VALIDATION, folds.TEST],
-        "patient_id": list(cohort["patient_id"]),
     }.items():
         wrong = sheet.loc[~sheet[name].isin(allowed), name]
         if len(wrong):
             raise InputError(
                 f"{path}: expected {name} among {sheets.listed(allowed)}, found {sheets.listed(wrong.unique())} in "
                 f"{len(wrong)} rows, the first in line {wrong.index[0]}. Correct the rows, or the config's "
-                "splits.folds and splits.repeats; drop the rows of patients who are not in patients.tsv."
+                "splits.folds and splits.repeats."
             )
-    table = sheet[list(tables.SPLITS)].astype(tables.SPLITS)
-    _check_one_role(table, cohort, path)
+    there = set(zip(sheet["repeat"], sheet["fold"], strict=True))
+    expected = {(str(repeat), str(fold)) for repeat in range(config.repeats) for fold in range(config.folds)}
+    if there != expected:
+        found = sheets.listed(f"repeat {repeat}, fold {fold}" for repeat, fold in sorted(expected - there))
+        raise InputError(
+            f"{path}: expected {config.repeats} repeats of {config.folds} folds (splits.repeats, splits.folds), found "
+            f"no rows for {found}. Correct the config, or the file."
+        )
+    table = _of_cohort(sheet, cohort, path=path, config=config).astype(tables.SPLITS)
+    _check_one_role(table, path)
+    if path.is_dir() and config.validation_fraction > 0 and not (table["role"] == folds.VALIDATION).any():
+        table = _with_validation(table, cohort, config)
     if config.group_by_site:
         _check_sites(table.merge(cohort, on="patient_id"), path)
     return table
 
 
-def _check_one_role(table: pd.DataFrame, cohort: pd.DataFrame, path: Path) -> None:
+def _of_cohort(sheet: pd.DataFrame, cohort: pd.DataFrame, *, path: Path, config: Splits) -> pd.DataFrame:
+    """The rows of the cohort's patients, who must all be in every fold unless strangers are dropped."""
+    known = sheet["patient_id"].isin(set(cohort["patient_id"]))
+    unknown = sheet.loc[~known, "patient_id"].unique()
+    n_folds = config.repeats * config.folds
+    rows = (
+        sheet[known]
+        .drop_duplicates()
+        .groupby("patient_id")[["repeat", "fold"]]
+        .apply(lambda own: len(own.drop_duplicates()))
+    )
+    absent = sorted(set(cohort["patient_id"]) - set(rows.index[rows == n_folds]))
+    if config.strangers == "fail" and (len(unknown) or absent):
+        raise InputError(
+            f"{path}: expected the {len(cohort)} patients of the cohort in each of {n_folds} folds and nobody else, "
+            f"found {len(unknown)} who are not in the cohort ({sheets.listed(unknown, most=5) or 'none'}), and "
+            f"{len(absent)} of the cohort who are not in every fold ({sheets.listed(absent, most=5) or 'none'}). Mend "
+            "the file or the cohort, or leave both out with splits: {strangers: drop}."
+        )
+    if len(unknown) or absent:
+        log.warning("splits: %d patients of %s are not in the cohort: %s", len(unknown), path, sheets.listed(unknown))
+        log.warning("splits: %d patients of the cohort are in no part: %s", len(absent), sheets.listed(absent))
+    return sheet[known & ~sheet["patient_id"].isin(absent)]
+
+
+def _with_validation(table: pd.DataFrame, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
+    """The same splits with a part of each fold's training patients validating."""
+    table = table.merge(cohort[["patient_id", "event", "site"]], on="patient_id")
+    table = table.sort_values(["repeat", "fold", "patient_id"], ignore_index=True)
+    shares = np.array([1 - config.validation_fraction, config.validation_fraction])
+    training = table[table["role"] == folds.TRAIN]
+    for number, (_, rows) in enumerate(training.groupby(["repeat", "fold"])):
+        site = pd.factorize(rows["site"], sort=True)[0] if config.group_by_site else np.arange(len(rows))
+        event = rows["event"].to_numpy(bool)
+        part = folds.partition(event=event, group=site, shares=shares, seed=[config.seed, number])
+        table.loc[rows.index[part == 1], "role"] = folds.VALIDATION
+    return table[list(tables.SPLITS)]
+
+
+def _check_one_role(table: pd.DataFrame, path: Path) -> None:
     """Every patient has exactly one role per repeat and fold, and is tested at most once per repeat."""
     twice = table[table.duplicated(["repeat", "fold", "patient_id"], keep=False)]
     if len(twice):
@@ -91,13 +144,6 @@ def _check_one_role(table: pd.DataFrame, cohort: pd.DataFrame, path: Path) -> No
             for (repeat, fold, patient_id), rows in twice.groupby(["repeat", "fold", "patient_id"])
         ]
         raise InputError(f"{path}: expected one role per patient and fold, found {sheets.listed(found)}. Drop a row.")
-    for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
-        missing = sorted(set(cohort["patient_id"]) - set(rows["patient_id"]))
-        if missing:
-            raise InputError(
-                f"{path}: repeat {repeat}, fold {fold}: expected all {len(cohort)} patients of the cohort, found none "
-                f"of {sheets.listed(missing)}. Add them, or leave them out of the sheet of slides."
-            )
     tested = table[table["role"] == folds.TEST]
     again = tested[tested.duplicated(["repeat", "patient_id"])]["patient_id"].unique()
     if len(again):
@@ -105,6 +151,20 @@ def _check_one_role(table: pd.DataFrame, cohort: pd.DataFrame, path: Path) -> No
             f"{path}: expected each patient in one test part per repeat, found more for {sheets.listed(again)}. "
             "Number splits that overlap as repeats."
         )
+
+
+def describe_parts(table: pd.DataFrame) -> pd.DataFrame:
+    """Patients, events and sites of each part, and how many of its sites train as well: columns of `tables.PARTS`.
+
+    table: repeat, fold, patient_id, role, event, site ("" where not known).
+    """
+    rows = []
+    for (repeat, fold), own in table.groupby(["repeat", "fold"]):
+        sites = {role: set(part["site"]) - {""} for role, part in own.groupby("role")}
+        for role, part in own.groupby("role"):
+            shared = sites[role] & sites.get(folds.TRAIN, set()) if role != folds.TRAIN else set()
+            rows.append((repeat, fold, role, len(part), int(part["event"].sum()), len(sites[role]), len(shared)))
+    return pd.DataFrame(rows, columns=list(tables.PARTS))
 
 
 def _check_sites(table: pd.DataFrame, path: Path) -> None:

@@ -4,6 +4,7 @@ rule splits:
         file=optional_file("splits", "file"),
     output:
         splits="results/splits.tsv",
+        parts="results/splits_parts.tsv",
     log:
         "logs/splits/splits.log",
     benchmark:
@@ -17,4 +18,4 @@ rule splits:
     params:
         config=section("splits"),
     shell:
-        "python -m tta_pipeline splits --patients {input.patients} --out {output.splits} --config {params.config:q} 2> {log}"
+        "python -m tta_pipeline splits --patients {input.patients} --out {output.splits} --parts {output.parts} --config {params.config:q} 2> {log}"
