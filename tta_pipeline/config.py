@@ -42,11 +42,19 @@ class Inputs(Section):
     )
     expression: StudyPath = Field(description="expression matrix: patients in rows, genes in columns")
     gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")
+    endpoint: Literal["OS", "DSS", "PFI", "DFI"] | None = Field(
+        None,
+        description="endpoint of a clinical table whose layout is known: TCGA-CDR, cBioPortal, SurvPath or MMP; null "
+        "takes the columns named below",
+    )
     patient_column: str = Field("patient_id", description="clinical column that identifies the patient")
     time_column: str = Field("time_days", description="clinical column of the follow-up time")
     time_unit: Literal["days", "months"] = Field("days", description="unit of the time column")
     days_per_month: float = Field(
         30.4375, ge=28, le=31, description="days in a month of the time column: 365.25/12; SurvPath's tables use 30"
+    )
+    check_time_unit: bool = Field(
+        True, description="stop where the longest of 30 or more times is below 250 days or above 500 months"
     )
     event_column: str = Field("event", description="clinical column of the indicator, holding 0 and 1")
     event_means: Literal["event", "censorship"] = Field("event", description="what a 1 in the indicator says")

@@ -288,5 +288,5 @@ def test_a_patient_in_two_parts_of_a_published_fold(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "splits_0.csv").write_text(",train,val\n0,p000,p001\n1,p001,p002\n2,p003,p004\n3,p005,\n")
     (folder / "splits_1.csv").write_text(",train,val\n0,p001,p000\n1,p002,p003\n2,p004,p005\n")
-    with pytest.raises(InputError, match="one role per patient and fold, found p001 as .* in repeat 0, fold 0"):
+    with pytest.raises(InputError, match=r"one role per patient and fold, found p001 as .* in repeat 0, fold 0"):
         run(tmp_path / "patients.tsv", file=folder, folds=2, strangers="drop")

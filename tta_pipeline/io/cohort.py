@@ -1,21 +1,15 @@
-"""The sheet of slides and the clinical table that a user brings."""
+"""The sheet of slides that a user brings."""
 
-import logging
 import math
 import re
-from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pandas as pd
 
-from tta_pipeline.config import Inputs
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
 
-log = logging.getLogger(__name__)
-
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_TCGA_SITE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(-|$)")
 _SLIDE_TYPE = re.compile(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)")
 _MPP_LIMITS = (0.05, 20.0)
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
@@ -66,48 +60,6 @@ def slide_type(slide_id: str) -> str:
     return found.group(1) if found else ""
 
 
-def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
-    """Outcome and site of those patients who are in the clinical table; other rows are counted, not checked.
-
-    Returns
-    -------
-    DataFrame
-        time_days (float64, NaN where not known), event (nullable boolean, True: observed) and site ("" where not
-        known), by patient in the order of the table.
-
-    Raises
-    ------
-    InputError
-        A column is missing, a patient has two rows, a time is no number or negative, an indicator is not 0 or 1.
-    """
-    path = inputs.clinical
-    sheet = sheets.read_sheet(path)
-    columns = [inputs.patient_column, inputs.time_column, inputs.event_column]
-    columns += [] if inputs.site_column is None else [inputs.site_column]
-    hint = "Name the columns with patient_column, time_column, event_column and site_column in the config's inputs."
-    sheets.require_columns(sheet.columns, columns, path=path, hint=hint)
-    rows = sheet[sheet[inputs.patient_column].isin(set(patients))]
-    log.info(
-        "%s: %d of %d rows belong to the study; the others are patients with neither a slide nor RNA",
-        path,
-        len(rows),
-        len(sheet),
-    )
-    _check_one_row_each(rows[inputs.patient_column], path)
-    table = rows.set_index(inputs.patient_column, drop=False)
-    days = 1.0 if inputs.time_unit == "days" else inputs.days_per_month
-    indicator = _column(table[inputs.event_column], _indicator, wanted="0 or 1", path=path)
-    event = indicator == (1.0 if inputs.event_means == "event" else 0.0)
-    return pd.DataFrame(
-        {
-            "time_days": _column(table[inputs.time_column], _time, wanted="a time of 0 or more", path=path) * days,
-            "event": event.astype("boolean").mask(indicator.isna()),
-            "site": [_site(str(name), row, inputs.site_column) for name, row in table.iterrows()],
-        },
-        index=pd.Index(table.index, name="patient_id"),
-    )
-
-
 def _check_slides(table: pd.DataFrame, path: Path) -> None:
     problems = []
     for line, row in table.iterrows():
@@ -145,51 +97,8 @@ def _problems_of_slide(row: pd.Series) -> list[str]:
     return problems
 
 
-def _check_one_row_each(names: pd.Series, path: Path) -> None:
-    twice = names[names.duplicated(keep=False)]
-    if len(twice):
-        found = [f"{name} in lines {sheets.listed(lines)}" for name, lines in twice.index.to_series().groupby(twice)]
-        raise InputError(
-            f"{path}: expected one row per patient, found {len(found)} patients with more: "
-            f"{sheets.listed(found)}. Keep one row of each."
-        )
-
-
-def _column(cells: pd.Series, parse: Callable[[str], float], *, wanted: str, path: Path) -> pd.Series:
-    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error."""
-    values = [math.nan if sheets.is_missing(cell) else parse(cell) for cell in cells]
-    wrong = [
-        f"{cell!r} of patient {name}"
-        for (name, cell), value in zip(cells.items(), values, strict=True)
-        if math.isnan(value) and not sheets.is_missing(cell)
-    ]
-    if wrong:
-        raise InputError(
-            f"{path}: column {cells.name}: expected {wanted}, found {sheets.listed(wrong)}. "
-            "Correct the value, or empty the cell to leave the patient out."
-        )
-    return pd.Series(values, index=cells.index, dtype="float64")
-
-
-def _time(cell: str) -> float:
-    value = _number(cell)
-    return value if 0 <= value < math.inf else math.nan
-
-
-def _indicator(cell: str) -> float:
-    value = _number(cell)
-    return value if value in (0.0, 1.0) else math.nan
-
-
 def _number(cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
         return math.nan
-
-
-def _site(patient: str, row: pd.Series, column: str | None) -> str:
-    if column is not None:
-        return "" if sheets.is_missing(row[column]) else str(row[column])
-    barcode = _TCGA_SITE.match(patient)
-    return barcode.group(1) if barcode else ""

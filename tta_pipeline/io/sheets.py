@@ -3,16 +3,22 @@
 import csv
 import difflib
 import gzip
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+import openpyxl
 import pandas as pd
 
 from tta_pipeline.errors import InputError
 
+# cBioPortal describes its columns in lines before the header.
+_COMMENT = "#"
+_CDR_SHEET = "TCGA-CDR"
+_EXCEL = (".xlsx", ".xlsm")
 GZIP_MAGIC = b"\x1f\x8b"
 # Cells that say "not known", in lower case: spreadsheets, R, pandas, TCGA's bracketed words, the GDC portal's '--.
 MISSING = frozenset(
@@ -69,14 +75,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         No header, two columns of one name, or a row whose number of cells is not the header's.
     """
     with open_text(path) as text:
-        first = text.readline()
+        first = _first_line(text)
         delimiter = "\t" if "\t" in first else ","
         text.seek(0)
         rows = csv.reader(text, delimiter=delimiter)
         header: list[str] | None = None
         try:
             for cells in rows:
-                if not cells:
+                if not cells or (header is None and cells[0].startswith(_COMMENT)):
                     continue
                 if header is None:
                     header = [cell.strip() for cell in cells]
@@ -95,6 +101,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise InputError(f"{path}: expected a table with a header, found an empty file.")
 
 
+def _first_line(text: TextIO) -> str:
+    """The header: the first line that is no comment."""
+    for line in text:
+        if not line.startswith(_COMMENT):
+            return line
+    return ""
+
+
 def read_sheet(path: Path) -> pd.DataFrame:
     """All cells of a table as stripped text, empty rows left out; the index holds the line numbers of the file.
 
@@ -103,7 +117,7 @@ def read_sheet(path: Path) -> pd.DataFrame:
     InputError
         As `read_rows`.
     """
-    rows = read_rows(path)
+    rows = _excel_rows(path) if path.suffix.lower() in _EXCEL else read_rows(path)
     _, header = next(rows)
     lines, cells = [], []
     for line, row in rows:
@@ -112,6 +126,40 @@ def read_sheet(path: Path) -> pd.DataFrame:
             lines.append(line)
             cells.append(stripped)
     return pd.DataFrame(cells, index=lines, columns=header, dtype="object")
+
+
+def _excel_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows of an Excel file's sheet TCGA-CDR, or of its first, as text; formulas count as their last value."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, found nothing. Check the path in the config's inputs.")
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException, KeyError, OSError) as error:
+        raise InputError(
+            f"{path}: expected an Excel file, found {error}. Fetch it again, or save it as CSV."
+        ) from error
+    try:
+        sheet = book[_CDR_SHEET] if _CDR_SHEET in book.sheetnames else book.worksheets[0]
+        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+        header: list[str] | None = None
+        for number, row in rows:
+            cells = ["" if value is None else str(value).strip() for value in row]
+            if header is None:
+                while cells and not cells[-1]:
+                    cells.pop()
+                if not cells:
+                    continue
+                header = cells
+                # R writes the number of a row in a column without a name.
+                header = [name or f"column {index}" for index, name in enumerate(header, start=1)]
+                _check_header(header, path)
+                yield number, header
+            else:
+                yield number, (cells + [""] * len(header))[: len(header)]
+        if header is None:
+            raise InputError(f"{path}: expected a table with a header, found an empty sheet.")
+    finally:
+        book.close()
 
 
 def require_columns(found: Iterable[str], wanted: Iterable[str], *, path: Path, hint: str) -> None:

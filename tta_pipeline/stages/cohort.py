@@ -9,7 +9,8 @@ import pandas as pd
 from tta_pipeline.config import BadSlides, Cohort, Inputs
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, sheets, tables
-from tta_pipeline.io.cohort import read_clinical, read_slides, slide_type
+from tta_pipeline.io.clinical import read_clinical
+from tta_pipeline.io.cohort import read_slides, slide_type
 from tta_pipeline.io.expression import read_expression_index
 from tta_pipeline.io.gene_sets import read_gene_sets
 from tta_pipeline.numerics.flow import OTHER_TYPE, PATIENT_LEFT_OUT
@@ -110,6 +111,8 @@ def _reasons(
         if name not in clinical.index:
             found.append("no outcome: not in the clinical table")
         else:
+            if clinical.loc[name, "redacted"]:
+                found.append("redacted")
             columns = {"time": clinical["time_days"], "indicator": clinical["event"]}
             missing = [what for what, column in columns.items() if pd.isna(column[name])]
             found += [f"no outcome: {' and '.join(missing)} missing"] if missing else []

@@ -1,0 +1,169 @@
+"""Outcome and site of patients from the clinical tables that people have."""
+
+import logging
+import math
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pandas as pd
+
+from tta_pipeline.config import Inputs
+from tta_pipeline.errors import InputError
+from tta_pipeline.io import sheets
+from tta_pipeline.io.clinical_layouts import Layout, find_layout
+
+log = logging.getLogger(__name__)
+
+_TCGA_SITE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(-|$)")
+_TCGA_CASE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
+# A cohort is followed for years. Below and above these longest times, days and months have been taken for each other.
+_FEWEST_PATIENTS, _LONGEST_DAYS_FROM, _LONGEST_MONTHS_TO = 30, 250.0, 500.0
+
+
+def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
+    """Outcome and site of those patients who are in the clinical table; other rows are counted, not checked.
+
+    With `inputs.endpoint`, the columns are those of a known layout (see `clinical_layouts`); otherwise they are named
+    in the config. A patient may have several rows, as in tables of slides, if they say the same.
+
+    Returns
+    -------
+    time_days (float64, NaN where not known), event (nullable boolean, True: observed), site ("" where not known) and
+    redacted (bool), by patient in the order of the table.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a patient has two outcomes, a time is no number or negative, an indicator is not 0 or 1,
+        times that cannot be of their unit, or identifiers that are not those of cases.
+    """
+    path = inputs.clinical
+    sheet = sheets.read_sheet(path)
+    layout = _layout(inputs, sheet)
+    columns = [layout.patient, layout.time, layout.event]
+    columns += [] if inputs.site_column is None else [inputs.site_column]
+    hint = "Name the columns with patient_column, time_column, event_column and site_column in the config's inputs."
+    sheets.require_columns(sheet.columns, columns, path=path, hint=hint)
+    _check_cases(sheet[layout.patient], patients, path=path)
+    rows = sheet[sheet[layout.patient].isin(set(patients))]
+    log.info(
+        "%s (%s): %d of %d rows belong to the study; the others are patients with neither a slide nor RNA",
+        path,
+        layout.name,
+        len(rows),
+        len(sheet),
+    )
+    rows = _one_row_each(rows, layout, path)
+    table = rows.set_index(layout.patient, drop=False)
+    times = _column(table[layout.time], _time, wanted="a time of 0 or more", path=path)
+    _check_unit(times, layout, inputs, path=path)
+    indicator = _column(table[layout.event], layout.indicator, wanted=layout.indicator_wanted, path=path)
+    event = indicator == (1.0 if layout.one_means == "event" else 0.0)
+    redaction = table.get(layout.redacted, pd.Series("", index=table.index))
+    return pd.DataFrame(
+        {
+            "time_days": times * layout.days_per_unit,
+            "event": event.astype("boolean").mask(indicator.isna()),
+            "site": [_site(str(name), row, inputs.site_column) for name, row in table.iterrows()],
+            "redacted": [not sheets.is_missing(cell) for cell in redaction],
+        },
+        index=pd.Index(table.index, name="patient_id"),
+    )
+
+
+def _layout(inputs: Inputs, sheet: pd.DataFrame) -> Layout:
+    if inputs.endpoint is not None:
+        return find_layout(
+            sheet.columns, endpoint=inputs.endpoint, path=inputs.clinical, days_per_month=inputs.days_per_month
+        )
+    return Layout(
+        name="columns of the config",
+        patient=inputs.patient_column,
+        time=inputs.time_column,
+        event=inputs.event_column,
+        days_per_unit=1.0 if inputs.time_unit == "days" else inputs.days_per_month,
+        one_means=inputs.event_means,
+    )
+
+
+def _check_cases(cells: pd.Series, patients: Collection[str], *, path: Path) -> None:
+    """Stop where barcodes of samples or slides, or in lower case, stand in the column of cases."""
+    of_tcga = any(_TCGA_CASE.fullmatch(name) for name in patients)
+    odd = [
+        f"line {line}: {cell}"
+        for line, cell in cells.items()
+        if of_tcga and _TCGA_CASE.match(cell.upper()) and not _TCGA_CASE.fullmatch(cell)
+    ]
+    if odd:
+        raise InputError(
+            f"{path}: column {cells.name}: expected cases such as TCGA-BR-8077, as elsewhere in the study, found "
+            f"{len(odd)} barcodes of something else or in lower case: {sheets.listed(odd, most=3)}. Name the column of "
+            "cases, or shorten them."
+        )
+
+
+def _one_row_each(rows: pd.DataFrame, layout: Layout, path: Path) -> pd.DataFrame:
+    """The first row of each patient; rows that say something else of the same patient are an error."""
+    outcome = rows[[layout.patient, layout.time, layout.event]].drop_duplicates()
+    twice = outcome[outcome[layout.patient].duplicated(keep=False)]
+    if len(twice):
+        said = {
+            str(name): [f"{row[layout.time]} with {row[layout.event]} in line {line}" for line, row in own.iterrows()]
+            for name, own in twice.groupby(layout.patient)
+        }
+        found = [f"{name}: {' and '.join(outcomes)}" for name, outcomes in said.items()]
+        raise InputError(
+            f"{path}: expected one outcome per patient, found {len(found)} patients with more: "
+            f"{sheets.listed(found)}. Keep one row of each."
+        )
+    return rows.drop_duplicates(layout.patient)
+
+
+def _check_unit(times: pd.Series, layout: Layout, inputs: Inputs, *, path: Path) -> None:
+    longest = times.max()
+    if not inputs.check_time_unit or times.notna().sum() < _FEWEST_PATIENTS:
+        return
+    in_days = layout.days_per_unit == 1.0
+    if (in_days and longest < _LONGEST_DAYS_FROM) or (not in_days and longest > _LONGEST_MONTHS_TO):
+        declared, other = ("days", "months") if in_days else ("months", "days")
+        raise InputError(
+            f"{path}: column {layout.time}: expected {declared} (inputs.time_unit), found {longest:g} as the longest "
+            f"of {int(times.notna().sum())} times, as if they were {other}. Correct time_unit, or set inputs: "
+            "{check_time_unit: false} if that is true."
+        )
+
+
+def _column(cells: pd.Series, parse: Callable[[str], float], *, wanted: str, path: Path) -> pd.Series:
+    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error."""
+    values = [math.nan if sheets.is_missing(cell) else parse(cell) for cell in cells]
+    wrong = [
+        f"{cell!r} of patient {name}"
+        for (name, cell), value in zip(cells.items(), values, strict=True)
+        if math.isnan(value) and not sheets.is_missing(cell)
+    ]
+    if wrong:
+        raise InputError(
+            f"{path}: column {cells.name}: expected {wanted}, found {sheets.listed(wrong)}. "
+            "Correct the value, or empty the cell to leave the patient out."
+        )
+    return pd.Series(values, index=cells.index, dtype="float64")
+
+
+def _time(cell: str) -> float:
+    value = _number(cell)
+    return value if 0 <= value < math.inf else math.nan
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _site(patient: str, row: pd.Series, column: str | None) -> str:
+    if column is not None:
+        return "" if sheets.is_missing(row[column]) else str(row[column])
+    barcode = _TCGA_SITE.match(patient)
+    return barcode.group(1) if barcode else ""
