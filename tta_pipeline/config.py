@@ -40,7 +40,27 @@ class Inputs(Section):
         description="slides to use by the type in their TCGA barcode: DX diagnostic (paraffin); TS, MS, BS frozen "
         "(top, middle, bottom); null uses all",
     )
-    expression: StudyPath = Field(description="expression matrix: patients in rows, genes in columns")
+    expression: StudyPath = Field(
+        description="expression: a text matrix (case x gene, UCSC Xena, cBioPortal), .parquet, .h5ad, or a folder of "
+        "GDC's STAR counts"
+    )
+    expression_layout: Literal["auto", "patients-in-rows", "genes-in-rows"] = Field(
+        "auto", description="of a text matrix; auto: genes in rows where TCGA barcodes or Hugo_Symbol head the columns"
+    )
+    expression_unit: Literal["log2", "linear", "counts", "z-scores"] = Field(
+        "log2",
+        description="checked against the values. log2 and z-scores stay as they are; linear (TPM, FPKM, RSEM) becomes "
+        "log2(x + 1), counts log2(counts per million + 1)",
+    )
+    expression_samples: StudyPath | None = Field(None, description="GDC's sample sheet of a folder of STAR counts")
+    expression_column: Literal[
+        "tpm_unstranded", "fpkm_unstranded", "fpkm_uq_unstranded", "unstranded", "stranded_first", "stranded_second"
+    ] = Field("tpm_unstranded", description="column of STAR counts; the last three are counts")
+    sample_types: tuple[Annotated[str, Field(pattern=r"^\d\d$")], ...] = Field(
+        ("01",),
+        min_length=1,
+        description="TCGA sample types to use, the preferred first: 01 primary, 03 blood, 06 metastatic, 11 normal",
+    )
     gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")
     endpoint: Literal["OS", "DSS", "PFI", "DFI"] | None = Field(
         None,

@@ -21,7 +21,11 @@ def run(folder: Path, *, rna: str = RNA, sets: str = SETS, patients: tuple[str, 
     table = pd.DataFrame({"patient_id": patients, "site": "", "time_days": 1.0, "event": True, "n_slides": 1})
     tables.write_table(folder / "patients.tsv", table, columns=tables.PATIENTS)
     inputs = Inputs(
-        slides=folder / "none", clinical=folder / "none", expression=folder / "rna.csv", gene_sets=folder / "sets.gmt"
+        expression_unit="z-scores",
+        slides=folder / "none",
+        clinical=folder / "none",
+        expression=folder / "rna.csv",
+        gene_sets=folder / "sets.gmt",
     )
     out, coverage = folder / "pathways.h5", folder / "coverage.tsv"
     config = Pathways(**options)

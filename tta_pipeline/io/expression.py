@@ -1,128 +1,162 @@
-"""The expression matrix that a user brings: patients in rows, genes in columns."""
+"""The expression that a user brings: one sample per patient, checked against its declared unit.
 
-from collections.abc import Collection
+Formats: text with patients or genes in rows, plain or gzipped (case x gene tables, UCSC Xena, cBioPortal); a folder of
+GDC's STAR counts with its sample sheet; Parquet; AnnData's .h5ad.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tta_pipeline.config import Inputs
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import sheets
+from tta_pipeline.io import expression_arrays, sheets
+from tta_pipeline.io.expression_tables import open_matrix
+from tta_pipeline.io.gdc_counts import open_star_counts
+from tta_pipeline.io.samples import LeftOut, choose
+
+log = logging.getLogger(__name__)
+
+Unit = Literal["log2", "linear", "counts", "z-scores"]
+# log2(x + 0.001) of nothing is -9.97; more than 2**30 reads of one gene there are not.
+_LOG_LIMITS = (-10.5, 30.0)
+# Linear values and counts of whole cohorts go far beyond this; no logarithm does.
+_LINEAR_REACHES = 50.0
 
 
-def read_expression_index(path: Path) -> list[str]:
-    """Identifiers of the patients, the first column, in file order; no value is read.
+class Matrix(Protocol):
+    """Expression of which the labels have been read."""
+
+    @property
+    def samples(self) -> list[str]:
+        """Labels of the samples, in the order of the file."""
+
+    @property
+    def genes(self) -> list[str]:
+        """Names of the genes, in the order of the file; may repeat, or be empty."""
+
+    def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
+        """Values at these positions, (samples, genes)."""
+
+
+def open_expression(inputs: Inputs) -> Matrix:
+    """Read the labels of the study's expression.
 
     Raises
     ------
     InputError
-        The file is no table, or a patient is missing or twice in it.
+        It is missing or of an unknown format.
     """
-    rows = sheets.read_rows(path)
-    next(rows)
-    names = [_patient(cells, line=line, path=path) for line, cells in rows]
-    _check_patients(names, path)
-    return names
+    path = inputs.expression
+    if path.is_dir():
+        return open_star_counts(path, sample_sheet=inputs.expression_samples, column=inputs.expression_column)
+    if path.suffix in expression_arrays.SUFFIXES:
+        return expression_arrays.open_arrays(path)
+    return open_matrix(path, layout=None if inputs.expression_layout == "auto" else inputs.expression_layout)
 
 
-def read_genes(path: Path) -> list[str]:
-    """Names of the genes, all columns but the first, in file order.
+def read_expression_index(inputs: Inputs) -> tuple[list[str], list[LeftOut]]:
+    """Patients with a usable sample, in the order of the file, and the samples that are not used; no value is read."""
+    kept, left_out = choose(open_expression(inputs).samples, types=inputs.sample_types)
+    return list(kept), left_out
 
-    Raises
-    ------
-    InputError
-        The file is no table, or a gene is without a name or twice in it.
-    """
-    _, header = next(sheets.read_rows(path))
-    if "" in header[1:]:
-        raise InputError(
-            f"{path}: expected a gene name over each column, found none over column {header.index('', 1) + 1}."
-        )
-    return header[1:]
+
+def read_genes(inputs: Inputs) -> list[str]:
+    """Names of the genes, each once, in the order of the file."""
+    return list(dict.fromkeys(gene for gene in open_expression(inputs).genes if gene))
 
 
 def read_expression(
-    path: Path, *, patients: Collection[str] | None = None, genes: Collection[str] | None = None
+    inputs: Inputs, *, patients: Collection[str] | None = None, genes: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """Values of the matrix as they stand in the file.
+    """Expression of patients on a logarithmic scale, or as z-scores.
 
     Parameters
     ----------
-    path
-        CSV or TSV, gzipped or not: first column the patient, every other column a gene.
+    inputs
+        Where it is, its unit (`expression_unit`) and which samples count (`sample_types`).
     patients, genes
         What to read; None reads all. Only these cells are read as numbers and checked.
 
     Returns
     -------
     DataFrame
-        float32, patients x genes, in the order of the file.
+        float32, patients x genes, in the order of the file. "log2" and "z-scores" as they stand; "linear" as
+        log2(x + 1); "counts" as log2 of counts per million of the sample's counts, plus 1. Of several rows of one gene,
+        the one with the largest mean over these patients.
 
     Raises
     ------
     InputError
-        A patient or gene is missing or twice in the file, or a value is not a finite number.
+        A patient or gene is absent, a value is no finite number, or the values are not of their unit.
     """
-    names = read_genes(path)
-    _check_known(genes, names, what="genes", path=path)
-    columns = [column for column, name in enumerate(names, start=1) if genes is None or name in genes]
-    rows = sheets.read_rows(path)
-    next(rows)
-    everyone: list[str] = []
-    values: dict[str, NDArray[np.float32]] = {}
-    for line, cells in rows:
-        patient = _patient(cells, line=line, path=path)
-        everyone.append(patient)
-        if patients is None or patient in patients:
-            values[patient] = _numbers(
-                [cells[column] for column in columns],
-                genes=[names[column - 1] for column in columns],
-                where=f"{path}: patient {patient}",
+    path = inputs.expression
+    matrix = open_expression(inputs)
+    kept, _ = choose(matrix.samples, types=inputs.sample_types)
+    _check_known(patients, list(kept), what="patients", path=path)
+    _check_known(genes, matrix.genes, what="genes", path=path)
+    samples = {name: at for name, at in kept.items() if patients is None or name in patients}
+    columns = [at for at, gene in enumerate(matrix.genes) if gene and (genes is None or gene in genes)]
+    if inputs.expression_unit == "counts":
+        values = _per_million(matrix, list(samples.values()), columns, path=path)
+    else:
+        values = matrix.read(list(samples.values()), columns)
+        values = in_log2(values, unit=inputs.expression_unit, where=str(path))
+    table = pd.DataFrame(values, index=list(samples), columns=[matrix.genes[column] for column in columns])
+    return _one_column_each(table, path)
+
+
+def in_log2(values: NDArray[np.float32], *, unit: Unit, where: str) -> NDArray[np.float32]:
+    """Check values against their unit, and put them on a logarithmic scale."""
+    if values.size == 0 or unit == "z-scores":
+        return values
+    low, high = float(values.min()), float(values.max())
+    if unit == "log2":
+        if low < _LOG_LIMITS[0] or high > _LOG_LIMITS[1]:
+            raise InputError(
+                f"{where}: expected logarithms to base 2 (inputs.expression_unit: log2), {_LOG_LIMITS[0]:g} to "
+                f"{_LOG_LIMITS[1]:g}, found {low:g} to {high:g}: these are no logarithms. Declare expression_unit: "
+                "linear (TPM, FPKM, RSEM) or counts."
             )
-    _check_patients(everyone, path)
-    _check_known(patients, everyone, what="patients", path=path)
-    matrix = np.stack(list(values.values())) if values else np.empty((0, len(columns)), np.float32)
-    return pd.DataFrame(matrix, index=list(values), columns=[names[column - 1] for column in columns])
-
-
-def _numbers(cells: list[str], *, genes: list[str], where: str) -> NDArray[np.float32]:
-    try:
-        values = np.array(cells, dtype=np.float64)
-    except ValueError:
-        values = np.array([_number(cell) for cell in cells])
-    largest = np.finfo(np.float32).max
-    bad = ~(np.abs(values) <= largest)  # true for NaN and infinity too
-    if bad.any():
-        worst = int(bad.argmax())
+        return values
+    whole = bool((values == np.round(values)).all()) or unit != "counts"
+    if low < 0 or high < _LINEAR_REACHES or not whole:
+        fractions = "" if whole else ", with fractions"
         raise InputError(
-            f"{where}, gene {genes[worst]}: expected a finite number, found {cells[worst]!r} "
-            f"({int(bad.sum())} such values in this row). Fill the value in, or drop the patient or the gene."
+            f"{where}: expected {unit} (inputs.expression_unit), 0 or more and beyond {_LINEAR_REACHES:g}"
+            f"{' in whole numbers' if unit == 'counts' else ''}, found {low:g} to {high:g}{fractions}. Declare "
+            f"expression_unit: {'linear' if high >= _LINEAR_REACHES and low >= 0 else 'log2 or z-scores'}."
         )
-    return values.astype(np.float32)
+    return values if unit == "counts" else np.log2(values + 1)
 
 
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
+def _per_million(matrix: Matrix, samples: Sequence[int], genes: Sequence[int], *, path: Path) -> NDArray[np.float32]:
+    everything = matrix.read(samples, range(len(matrix.genes)))
+    in_log2(everything, unit="counts", where=str(path))
+    total = everything.sum(axis=1, keepdims=True, dtype=np.float64)  # (samples, 1)
+    if (total == 0).any():
+        empty = matrix.samples[samples[int((total == 0).argmax())]]
+        raise InputError(f"{path}: expected counts of each sample, found none of {empty}. Leave the sample out.")
+    return np.asarray(np.log2(everything[:, list(genes)] / total * 1e6 + 1), dtype=np.float32)
 
 
-def _patient(cells: list[str], *, line: int, path: Path) -> str:
-    patient = cells[0].strip()
-    if sheets.is_missing(patient):
-        raise InputError(f"{path}: expected a patient in the first column, found {cells[0]!r} in line {line}.")
-    return patient
-
-
-def _check_patients(names: list[str], path: Path) -> None:
-    twice = sheets.first_duplicates(names)
-    if twice:
-        raise InputError(
-            f"{path}: expected one row per patient, found more for {len(twice)}: {sheets.listed(twice)}. "
-            "Keep one primary tumour sample of each patient."
-        )
+def _one_column_each(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    twice = table.columns.duplicated(keep=False)
+    if not twice.any():
+        return table
+    repeated = table.columns[twice].unique()
+    log.info("%s: of %d genes with several rows the one of the largest mean is used", path, len(repeated))
+    mean = table.mean(axis=0).to_numpy()
+    best: dict[str, int] = {}
+    for column, gene in enumerate(table.columns):
+        if gene not in best or mean[column] > mean[best[gene]]:
+            best[gene] = column
+    return table.iloc[:, sorted(best.values())]
 
 
 def _check_known(wanted: Collection[str] | None, found: list[str], *, what: str, path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import gzip
+import importlib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-import openpyxl
 import pandas as pd
 
 from tta_pipeline.errors import InputError
@@ -132,6 +132,7 @@ def _excel_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Rows of an Excel file's sheet TCGA-CDR, or of its first, as text; formulas count as their last value."""
     if not path.is_file():
         raise InputError(f"{path}: expected a file, found nothing. Check the path in the config's inputs.")
+    openpyxl = importlib.import_module("openpyxl")  # costs every job a part of a second, and few need it
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException, KeyError, OSError) as error:

@@ -20,7 +20,7 @@ SLIDES = {
     "features": "string",
 }
 BATCHES = {"slide_id": "string", "batch": "string"}
-# kind: patient or slide; stage: the one that left it out.
+# kind: patient, slide or sample (of expression); stage: the one that left it out.
 ATTRITION = {"kind": "string", "id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
 # results/tiles/batches/ and results/features/batches/: what became of each slide of a job.
 # `file` is empty and `excluded` holds the reason where a bad slide was left out; `n` counts tiles.

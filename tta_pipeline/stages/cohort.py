@@ -13,6 +13,7 @@ from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides, slide_type
 from tta_pipeline.io.expression import read_expression_index
 from tta_pipeline.io.gene_sets import read_gene_sets
+from tta_pipeline.io.samples import LeftOut
 from tta_pipeline.numerics.flow import OTHER_TYPE, PATIENT_LEFT_OUT
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
             f"found none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
         )
     read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
-    why_out, clinical = _judge_patients(slides, inputs=inputs, config=config)
+    why_out, clinical, unused = _judge_patients(slides, inputs=inputs, config=config)
     stay = slides["patient_id"].map(why_out) == ""
     bad = _judge_slides(slides[stay], bad_slides)
     usable = slides[stay & ~slides["slide_id"].isin(bad)]
@@ -55,7 +56,7 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     _remember_batches(out / "batches.tsv", slides.loc[slides["features"] == "", "slide_id"], config)
     tables.write_table(out / "patients.tsv", patients.reset_index(), columns=tables.PATIENTS)
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
-    attrition = pd.concat([_attrition(why_out, slides, bad), _of_other_types(other)])
+    attrition = pd.concat([_attrition(why_out, slides, bad), _of_other_types(other), _of_samples(unused)])
     tables.write_table(out / "attrition.tsv", attrition, columns=tables.ATTRITION)
     said = "cohort: %d patients with %d events, %d slides; left out: %d patients, %d slides"
     n_out = len(why_out) - len(kept), len(sheet) - len(usable)
@@ -86,15 +87,22 @@ def _of_other_types(slides: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(tables.ATTRITION))
 
 
-def _judge_patients(slides: pd.DataFrame, *, inputs: Inputs, config: Cohort) -> tuple[dict[str, str], pd.DataFrame]:
-    """Why each candidate is out ("" for those who stay), sorted by identifier; and the candidates' outcomes."""
-    with_rna = read_expression_index(inputs.expression)
+def _of_samples(unused: Iterable[LeftOut]) -> pd.DataFrame:
+    rows = [("sample", sample.label, sample.patient_id, "cohort", sample.reason) for sample in unused]
+    return pd.DataFrame(rows, columns=list(tables.ATTRITION))
+
+
+def _judge_patients(
+    slides: pd.DataFrame, *, inputs: Inputs, config: Cohort
+) -> tuple[dict[str, str], pd.DataFrame, list[LeftOut]]:
+    """Why each candidate is out ("" for those who stay), sorted by identifier; their outcomes; samples not used."""
+    with_rna, unused = read_expression_index(inputs)
     candidates = sorted({*slides["patient_id"], *with_rna})
     clinical = read_clinical(inputs, patients=candidates)
     why_out = _reasons(candidates, with_slide=set(slides["patient_id"]), with_rna=set(with_rna), clinical=clinical)
     why_out = _judge_zero_time(why_out, clinical["time_days"], config=config, where=inputs.clinical)
     _check_any_left(why_out, slides=slides["patient_id"], with_rna=with_rna, clinical=clinical, inputs=inputs)
-    return why_out, clinical
+    return why_out, clinical, unused
 
 
 def _reasons(
@@ -142,7 +150,7 @@ def _check_any_left(
         "expected patients with a slide, RNA and a known outcome, found none among "
         f"{len(why_out)} ({'; '.join(f'{count} x {reason}' for reason, count in common.items())}). "
         "Identifiers must be equal in all three files (a case like TCGA-BR-8077, not a sample or aliquot), and the "
-        "expression matrix holds patients in rows: "
+        "expression matrix holds patients in rows or, with inputs.expression_layout, genes: "
         f"{inputs.slides} has {sheets.listed(dict.fromkeys(slides), most=3)}; "
         f"{inputs.expression} has {sheets.listed(with_rna, most=3)}; "
         f"{inputs.clinical} matches {len(clinical)} of them in column {inputs.patient_column}."

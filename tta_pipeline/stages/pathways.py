@@ -27,7 +27,7 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
         An input does not fit, or no set has `min_genes` genes in the expression matrix.
     """
     gene_sets = read_gene_sets(inputs.gene_sets)
-    measured = read_genes(inputs.expression)
+    measured = read_genes(inputs)
     available = _available(gene_sets, set(measured))
     kept = {name: genes for name, genes in available.items() if len(genes) >= config.min_genes}
     if not kept:
@@ -39,7 +39,7 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
         )
     cohort = list(tables.read_table(patients, columns=tables.PATIENTS)["patient_id"])
     genes = sorted({gene for members in kept.values() for gene in members})
-    expression = read_expression(inputs.expression, patients=set(cohort), genes=set(genes))
+    expression = read_expression(inputs, patients=set(cohort), genes=set(genes))
     artifacts.write_pathways(
         out,
         _assemble(kept, genes=genes, expression=expression.loc[cohort, genes]),

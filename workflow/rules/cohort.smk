@@ -3,6 +3,7 @@ rule cohort:
         slides=input_file("slides"),
         clinical=input_file("clinical"),
         expression=input_file("expression"),
+        samples=optional_file("inputs", "expression_samples"),
         gene_sets=input_file("gene_sets"),
         features=ready_made_features,
     output:

@@ -2,6 +2,7 @@ rule pathways:
     input:
         patients="results/cohort/patients.tsv",
         expression=input_file("expression"),
+        samples=optional_file("inputs", "expression_samples"),
         gene_sets=input_file("gene_sets"),
     output:
         pathways="results/pathways.h5",

@@ -1,0 +1,133 @@
+"""Expression matrices as text: which way round they are, their labels, and the values of some samples and genes.
+
+Patients in rows: first column the sample, every other a gene. Genes in rows: first column the gene, every other a
+sample (UCSC Xena); cBioPortal puts `Hugo_Symbol` and `Entrez_Gene_Id` first. Only wanted cells become numbers.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.io import sheets
+
+Layout = Literal["patients-in-rows", "genes-in-rows"]
+Values = NDArray[np.float32]
+_GENE_COLUMNS = ("hugo_symbol", "entrez_gene_id", "entrez_id", "cytoband")
+_BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}([-.].*)?")
+_DATE = re.compile(r"\d{1,2}-(mar|sep|dec|oct)|(mar|sep|dec|oct)-\d{1,2}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TextMatrix:
+    """A matrix in a text file, of which the labels have been read.
+
+    samples, genes: labels in the order of the file; a gene's may come twice, or be empty where it has no symbol.
+    leading: columns before the values.
+    """
+
+    path: Path
+    layout: Layout
+    samples: list[str]
+    genes: list[str]
+    leading: int
+
+    def read(self, samples: Sequence[int], genes: Sequence[int]) -> Values:
+        """Values of the samples and genes at these positions, float32 (samples, genes)."""
+        if self.layout == "patients-in-rows":
+            return self._read(rows=samples, columns=genes, row_labels=self.samples, column_labels=self.genes)
+        return self._read(rows=genes, columns=samples, row_labels=self.genes, column_labels=self.samples).T
+
+    def _read(
+        self, *, rows: Sequence[int], columns: Sequence[int], row_labels: list[str], column_labels: list[str]
+    ) -> Values:
+        place = {row: number for number, row in enumerate(rows)}
+        values = np.empty((len(rows), len(columns)), dtype=np.float32)
+        row_is, column_is = ("patient", "gene") if self.layout == "patients-in-rows" else ("gene", "sample")
+        for row, (_, cells) in enumerate(_data_rows(self.path)):
+            if row in place:
+                values[place[row]] = _numbers(
+                    [cells[self.leading + column] for column in columns],
+                    where=f"{self.path}: {row_is} {row_labels[row]}, {column_is}",
+                    names=[column_labels[column] for column in columns],
+                )
+        return values
+
+
+def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
+    """Read the labels of a matrix.
+
+    Parameters
+    ----------
+    layout
+        None finds it: genes in rows where most columns are named by TCGA barcodes or the first is `Hugo_Symbol`.
+
+    Raises
+    ------
+    InputError
+        The file is no table, a label is missing, or a gene's name is a date.
+    """
+    _, header = next(sheets.read_rows(path))
+    named = [name.lower() for name in header]
+    leading = next((at for at, name in enumerate(named) if name not in _GENE_COLUMNS), len(header)) or 1
+    barcodes = sum(bool(_BARCODE.fullmatch(name)) for name in header[leading:])
+    if layout is None:
+        by_genes = named[0] in _GENE_COLUMNS or 2 * barcodes > len(header) - leading
+        layout = "genes-in-rows" if by_genes else "patients-in-rows"
+    across = header[leading:]
+    if "" in across:
+        what = "gene" if layout == "patients-in-rows" else "sample"
+        column = leading + across.index("") + 1
+        raise InputError(f"{path}: expected a {what} name over each column, found none over column {column}.")
+    down = []
+    for line, cells in _data_rows(path):
+        label = cells[0].strip()
+        if layout == "patients-in-rows" and sheets.is_missing(label):
+            raise InputError(f"{path}: expected a patient in the first column, found {cells[0]!r} in line {line}.")
+        down.append(label if not sheets.is_missing(label) else "")
+    samples, genes = (down, across) if layout == "patients-in-rows" else (across, down)
+    _check_dates(genes, path)
+    return TextMatrix(path=path, layout=layout, samples=samples, genes=genes, leading=leading)
+
+
+def _data_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    rows = sheets.read_rows(path)
+    next(rows)
+    return rows
+
+
+def _check_dates(genes: list[str], path: Path) -> None:
+    damaged = [gene for gene in genes if _DATE.fullmatch(gene)]
+    if damaged:
+        raise InputError(
+            f"{path}: expected names of genes, found dates into which a spreadsheet has turned them: "
+            f"{sheets.listed(damaged)}. Fetch the file again (MARCH1, SEPT2 and their like), and keep it out of Excel."
+        )
+
+
+def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
+    try:
+        values = np.array(cells, dtype=np.float64)
+    except ValueError:
+        values = np.array([_number(cell) for cell in cells])
+    largest = np.finfo(np.float32).max
+    bad = ~(np.abs(values) <= largest)  # true for NaN and infinity too
+    if bad.any():
+        worst = int(bad.argmax())
+        raise InputError(
+            f"{where} {names[worst]}: expected a finite number, found {cells[worst]!r} "
+            f"({int(bad.sum())} such values in this row). Fill the value in, or drop the patient or the gene."
+        )
+    return values.astype(np.float32)
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
