@@ -301,3 +301,10 @@ def test_one_sample_stands_for_a_patient(labels: list[str], types: tuple[str, ..
     found, unused = choose(labels, types=types)
     assert found == {"TCGA-AA-0001": kept}
     assert [sample.reason for sample in unused] == [reasons]
+
+
+def test_quoted_cells(tmp_path: Path) -> None:
+    """R's write.csv quotes every label."""
+    path = write(tmp_path, '"","TP53","EGFR"\n"p,1","1.5","2"\n"p2",3,4\n')
+    table = read_expression(path)
+    assert table.to_dict("index") == {"p,1": {"TP53": 1.5, "EGFR": 2}, "p2": {"TP53": 3, "EGFR": 4}}

@@ -5,7 +5,7 @@ sample (UCSC Xena); cBioPortal puts `Hugo_Symbol` and `Entrez_Gene_Id` first. On
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,8 +49,9 @@ class TextMatrix:
         place = {row: number for number, row in enumerate(rows)}
         values = np.empty((len(rows), len(columns)), dtype=np.float32)
         row_is, column_is = ("patient", "gene") if self.layout == "patients-in-rows" else ("gene", "sample")
-        for row, (_, cells) in enumerate(_data_rows(self.path)):
+        for row, found in enumerate(sheets.read_lazy_rows(self.path)):
             if row in place:
+                cells = found.cells()
                 values[place[row]] = _numbers(
                     [cells[self.leading + column] for column in columns],
                     where=f"{self.path}: {row_is} {row_labels[row]}, {column_is}",
@@ -85,20 +86,14 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
         column = leading + across.index("") + 1
         raise InputError(f"{path}: expected a {what} name over each column, found none over column {column}.")
     down = []
-    for line, cells in _data_rows(path):
-        label = cells[0].strip()
+    for row in sheets.read_lazy_rows(path):
+        label = row.label.strip()
         if layout == "patients-in-rows" and sheets.is_missing(label):
-            raise InputError(f"{path}: expected a patient in the first column, found {cells[0]!r} in line {line}.")
+            raise InputError(f"{path}: expected a patient in the first column, found {row.label!r} in line {row.line}.")
         down.append(label if not sheets.is_missing(label) else "")
     samples, genes = (down, across) if layout == "patients-in-rows" else (across, down)
     _check_dates(genes, path)
     return TextMatrix(path=path, layout=layout, samples=samples, genes=genes, leading=leading)
-
-
-def _data_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    rows = sheets.read_rows(path)
-    next(rows)
-    return rows
 
 
 def _check_dates(genes: list[str], path: Path) -> None:
