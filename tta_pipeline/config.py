@@ -191,6 +191,9 @@ class Pathways(Section):
         description="sets with fewer genes in the expression matrix are left out. On SurvPath's TCGA matrices, 3 drops "
         "the 56 of 281 Reactome sets that hold one or two genes and no Hallmark set; 5 would drop 112 and 3",
     )
+    min_coverage: Fraction = Field(
+        0.0, description="sets of whose genes a smaller part is in the expression matrix are left out"
+    )
 
 
 class Splits(Section):

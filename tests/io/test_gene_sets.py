@@ -31,6 +31,17 @@ def test_gmt_and_columns_hold_the_same(tmp_path: Path) -> None:
         assert read_gene_sets(path) == SETS, path.name
 
 
+def test_a_folder_of_gmt_files_is_their_sets(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    write(tmp_path / "sets", "b.gmt", "ERBB\tna\tEGFR\tERBB2\n")
+    (tmp_path / "sets" / "a.gmt.gz").write_bytes(gzip.compress(b"CELL_CYCLE\tx\tMYC\tTP53\tRB1\n"))
+    write(tmp_path / "sets", "README.txt", "not sets")
+    assert read_gene_sets(tmp_path / "sets") == SETS
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="none: expected gene sets, found none"):
+        read_gene_sets(tmp_path / "none")
+
+
 def test_a_gene_that_stands_twice_is_kept_once_in_order(tmp_path: Path) -> None:
     assert read_gene_sets(write(tmp_path, "s.gmt", "A\t\tG2\tG1\tG2\tG3\tG1\n")) == {"A": ["G2", "G1", "G3"]}
 
@@ -38,7 +49,9 @@ def test_a_gene_that_stands_twice_is_kept_once_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("s.gmt", "A\tabout\tG1\nB\tabout\nC\n", "expected genes in each set, found none in B, C"),
+        ("s.gmt", "A\tabout\tG1\nB\tabout\n", "expected name, description and genes.* in line 2, found 2 fields: 'B'"),
+        ("s.gmt", "A\tabout\tG1\nC\n", "expected name, description and genes.* in line 2, found 1 fields: 'C'"),
+        ("s.gmt", "A\tabout\tG1\nB\tabout\t\n", "expected genes in each set, found none in B"),
         ("s.gmt", "A\tabout\tG1\nB\tabout\t\t \n", "found none in B"),
         ("s.gmt", "A\tx\tG1\nA\tx\tG2\n", "expected each gene set once, found A"),
         ("s.gmt", "\tx\tG1\n", "expected the name of a gene set at the start of line 1"),

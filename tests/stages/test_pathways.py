@@ -15,7 +15,7 @@ RNA = "id,C,A,B,D\np3,31,32,33,34\np1,11,12,13,14\np2,21,22,23,24\n"
 SETS = "ONE\t\tD\nLARGE\t\tB\tX\tA\tC\nABSENT\t\tX\tY\nPAIR\t\tC\tB\n"
 
 
-def run(folder: Path, *, rna: str = RNA, sets: str = SETS, patients: tuple[str, ...] = ("p1", "p3"), **options: int):
+def run(folder: Path, *, rna: str = RNA, sets: str = SETS, patients: tuple[str, ...] = ("p1", "p3"), **options: float):
     (folder / "rna.csv").write_text(rna, encoding="utf-8")
     (folder / "sets.gmt").write_text(sets, encoding="utf-8")
     table = pd.DataFrame({"patient_id": patients, "site": "", "time_days": 1.0, "event": True, "n_slides": 1})
@@ -47,6 +47,12 @@ def test_rows_follow_the_patients_and_sets_their_file(tmp_path: Path) -> None:
         ["ABSENT", 2, 0, False],
         ["PAIR", 2, 2, True],
     ]
+
+
+def test_sets_that_are_covered_too_little_are_left_out(tmp_path: Path) -> None:
+    found, coverage = run(tmp_path, min_genes=2, min_coverage=0.8)
+    assert found.names == ["PAIR"]
+    assert coverage.set_index("name")["kept"].to_dict() == {"ONE": False, "LARGE": False, "ABSENT": False, "PAIR": True}
 
 
 def test_order_of_the_matrix_does_not_matter(tmp_path: Path) -> None:

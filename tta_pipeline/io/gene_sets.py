@@ -15,16 +15,20 @@ def read_gene_sets(path: Path) -> GeneSets:
     Parameters
     ----------
     path
-        `.gmt` or `.gmt.gz`: a line per set holding name, description and genes, separated by tabs.
-        Any other name: CSV or TSV with a set's name over each column and its genes below; empty cells are skipped.
+        `.gmt` or `.gmt.gz`: a line per set holding name, description and genes, separated by tabs. A folder: all such
+        files in it, in the order of their names. Any other name: CSV or TSV with a set's name over each column and its
+        genes below; empty cells are skipped.
 
     Raises
     ------
     InputError
         No set, a set without a name or without genes, or two sets of one name.
     """
-    is_gmt = path.name.lower().endswith((".gmt", ".gmt.gz"))
-    named = _read_gmt(path) if is_gmt else _read_columns(path)
+    if path.is_dir():
+        files = sorted(each for each in path.iterdir() if _is_gmt(each))
+        named = [found for each in files for found in _read_gmt(each)]
+    else:
+        named = _read_gmt(path) if _is_gmt(path) else _read_columns(path)
     if not named:
         raise InputError(f"{path}: expected gene sets, found none.")
     twice = sheets.first_duplicates(name for name, _ in named)
@@ -41,6 +45,10 @@ def read_gene_sets(path: Path) -> GeneSets:
     return gene_sets
 
 
+def _is_gmt(path: Path) -> bool:
+    return path.name.lower().endswith((".gmt", ".gmt.gz"))
+
+
 def _read_gmt(path: Path) -> list[tuple[str, list[str]]]:
     named = []
     with sheets.open_text(path) as text:
@@ -48,6 +56,11 @@ def _read_gmt(path: Path) -> list[tuple[str, list[str]]]:
             if not line.strip():
                 continue
             name, *rest = (cell.strip() for cell in line.rstrip("\r\n").split("\t"))
+            if len(rest) < 2:
+                raise InputError(
+                    f"{path}: expected name, description and genes, separated by tabs, in line {number}, found "
+                    f"{len(rest) + 1} fields: {name[:60]!r}. Mend that line."
+                )
             if not name:
                 raise InputError(f"{path}: expected the name of a gene set at the start of line {number}, found none.")
             named.append((name, rest[1:]))

@@ -29,11 +29,16 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
     gene_sets = read_gene_sets(inputs.gene_sets)
     measured = read_genes(inputs)
     available = _available(gene_sets, set(measured))
-    kept = {name: genes for name, genes in available.items() if len(genes) >= config.min_genes}
+    kept = {
+        name: genes
+        for name, genes in available.items()
+        if len(genes) >= config.min_genes and len(genes) >= config.min_coverage * len(gene_sets[name])
+    }
     if not kept:
         raise InputError(
-            f"{inputs.gene_sets}: expected sets with at least min_genes = {config.min_genes} genes in "
-            f"{inputs.expression}, found at most {max(map(len, available.values()))} in each of {len(gene_sets)} sets. "
+            f"{inputs.gene_sets}: expected sets with at least min_genes = {config.min_genes} genes and the part "
+            f"min_coverage = {config.min_coverage:g} of theirs in {inputs.expression}, found at most "
+            f"{max(map(len, available.values()))} in each of {len(gene_sets)} sets. "
             f"The sets name genes like {sheets.listed(next(iter(gene_sets.values())), most=3)}; "
             f"the matrix has {sheets.listed(measured, most=3)}. Use one kind of gene name, or lower min_genes."
         )
