@@ -76,7 +76,7 @@ def test_the_manifest_names_every_slide_in_order_and_the_journal_goes(tasks, tmp
     assert list(table["file"]) == [str(tmp_path / f"{name}.h5") for name in NAMES]
     assert list(table["n"]) == [6] * 4
     assert list(table["excluded"]) == [""] * 4
-    assert [file.name for file in manifest.parent.iterdir()] == ["b0.tsv"]
+    assert sorted(file.name for file in manifest.parent.iterdir()) == ["b0.tsv", "b0.tsv.journal"]
 
 
 def test_a_killed_job_goes_on_where_it_was(tasks, tmp_path, manifest):
@@ -93,6 +93,35 @@ def test_killed_twice(tasks, tmp_path, manifest):
     job = Job(tmp_path)
     run(tasks, job, manifest)
     assert job.worked_on == ["s4"]
+
+
+def test_of_a_finished_batch_only_changed_slides_are_computed_again(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path), manifest)
+    (tmp_path / "s2.svs").write_text("another slide")
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    assert job.worked_on == ["s2"]
+    table = tables.read_table(manifest, columns=tables.MANIFEST)
+    assert list(table["n"]) == [6, len("another slide"), 6, 6]
+
+
+def test_a_finished_batch_with_a_bad_slide_is_computed_again_when_nothing_has_changed(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path, bad=("s2",)), manifest, policy="exclude")
+    forced = Job(tmp_path, bad=("s2",))
+    run(tasks, forced, manifest, policy="exclude")
+    assert forced.worked_on == list(NAMES)
+    (tmp_path / "s2.svs").write_text("a mended slide")
+    mended = Job(tmp_path)
+    run(tasks, mended, manifest, policy="exclude")
+    assert mended.worked_on == ["s2"]
+
+
+def test_a_finished_batch_of_other_options_is_computed_again(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path), manifest)
+    (tmp_path / "s2.svs").write_text("another slide")
+    job = Job(tmp_path)
+    run(tasks, job, manifest, options={"mpp": 1.0})
+    assert job.worked_on == list(NAMES)
 
 
 def test_a_job_without_a_journal_computes_everything_anew(tasks, tmp_path, manifest):

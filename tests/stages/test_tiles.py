@@ -163,7 +163,11 @@ def test_a_slide_that_is_out_of_focus_is_bad(tmp_path):
     path = write_slide(tmp_path / "s1.svs", pixels)
     with pytest.raises(SlideError, match=r"s1: expected tiles in focus, .* found at most .* the scan is out of focus"):
         run(tmp_path, [path])
+    assert (tmp_path / "tiles" / "overlays" / "s1.png").is_file(), "the picture that one wants to look at"
     assert run(tmp_path, [path], min_focus=0).loc["s1", "n"] > 0
+    with pytest.raises(SlideError, match="expected tiles in focus"):
+        run(tmp_path, [path])
+    assert not (tmp_path / "tiles" / "s1.h5").exists(), "of the run before"
 
 
 def test_tissue_that_somebody_else_marked(tmp_path, slide):
@@ -205,7 +209,7 @@ def test_empty_glass_has_no_tissue(tmp_path, empty):
 
 
 def test_a_slide_smaller_than_a_tile_has_no_tiles(tmp_path, slide):
-    with pytest.raises(SlideError, match=r"s1: expected tiles .* found none among the 0 whole tiles of 2048.0 px"):
+    with pytest.raises(SlideError, match=r"s1: expected tiles .* found none among the whole tiles of 2048.0 px"):
         run(tmp_path, [slide], tile_size_px=2048)
 
 

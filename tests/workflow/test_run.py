@@ -110,6 +110,32 @@ def test_more_threads_and_larger_batches_compute_no_slide_again(study: Workflow)
     assert all("tiles/s" in text for text in logs)
 
 
+def test_a_slide_that_has_gone_is_named_with_its_row(study: Workflow) -> None:
+    """Not by Snakemake, which would take the old results for sources and plan nothing."""
+    sheet = pd.read_csv(study.folder / "input" / "slides.tsv", sep="\t", dtype=str)
+    slide = study.folder / "input" / sheet.loc[0, "path"]
+    slide.rename(slide.with_suffix(".moved"))
+    study.configure(tiles={"min_tissue": 0.45})
+    assert study.planned()["tiles"] == 4
+    done = study.run("--until", "tiles")
+    assert done.returncode != 0
+    assert f"line 2 (slide {sheet.loc[0, 'slide_id']}): path" in done.stdout + done.stderr
+    assert "does not exist" in done.stdout + done.stderr
+
+
+def test_weights_that_are_not_there_are_named(study: Workflow) -> None:
+    study.configure(features={"weights": "input/none.safetensors"})
+    assert study.planned()["features"] >= 1
+    assert "none.safetensors: expected weights (features.weights), found nothing" in (
+        (done := study.run("--until", "features")).stdout + done.stderr
+    )
+
+
+def test_an_empty_section_takes_its_defaults(study: Workflow) -> None:
+    study.configure(pathways=None)
+    study.succeed("--dry-run")
+
+
 def test_another_seed_trains_only_that_seed(study: Workflow) -> None:
     study.configure(train={"seeds": [0, 1]})
     planned = study.planned()

@@ -2,9 +2,10 @@
 
 Only the manifest is an output of the workflow. While the job runs it keeps a journal beside it, `{manifest}.partial`:
 a first line with the hash of the options, then a line for each finished slide with a hash of what it was made from.
-A job that finds a journal of the same options takes over its slides whose file exists and whose inputs are unchanged;
-a job that finds none computes everything. Slides that could not be used are tried again. The journal goes when the
-manifest is written.
+A job that finds a journal of the same options takes over its slides whose file exists and whose inputs are unchanged.
+Slides that could not be used are tried again. When the manifest is written the journal becomes `{manifest}.journal`:
+where some slides of a batch have changed since, the next job takes over the others; where none has, somebody wants the
+batch computed again (`--forcerun`), and it computes everything.
 """
 
 import hashlib
@@ -129,12 +130,14 @@ def run_batch(
         The policy is "fail" and slides cannot be used; names all of them.
     """
     journal = manifest.with_name(f"{manifest.name}.partial")
-    done = _resume(journal, tasks, options=options)
+    finished_before = manifest.with_name(f"{manifest.name}.journal")
+    done = _resume(journal, tasks, options=options, finished_before=finished_before)
     bad: dict[str, str] = {}
     left = {task.slide_id: task for task in tasks if not task.excluded and task.slide_id not in done}
     stamps = {slide_id: _stamp(task) for slide_id, task in left.items()}
     for task, outcome in work(list(left.values())) if left else ():
         if isinstance(outcome, SlideError):
+            _append(journal, json.dumps({"slide_id": task.slide_id, "stamp": stamps[task.slide_id]}))
             bad[task.slide_id] = " ".join(str(outcome).split())
             log.warning("a slide cannot be used: %s", bad[task.slide_id])
             continue
@@ -145,20 +148,24 @@ def run_batch(
     if also is not None:
         also({task.slide_id: done[task.slide_id] for task in tasks if task.slide_id in done})
     _write_manifest(manifest, tasks, done=done, bad=bad)
-    journal.unlink(missing_ok=True)
+    journal.replace(finished_before)
 
 
-def _resume(journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any]) -> dict[str, Finished]:
+def _resume(
+    journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any], finished_before: Path
+) -> dict[str, Finished]:
     """Slides that an earlier job finished; the journal is written anew with these alone."""
     header = json.dumps({"options": _hash({"tta_version": __version__, "options": dict(options)})})
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
-    rows = [row for row in map(_parsed, lines[1:]) if row] if lines and lines[0] == header else []
-    stamps = {row["slide_id"]: row for row in rows}
+    stamps = _read_journal(journal, header=header)
+    if not journal.is_file():
+        stamps = _read_journal(finished_before, header=header)
+        if all(task.slide_id in stamps and stamps[task.slide_id]["stamp"] == _stamp(task) for task in tasks):
+            stamps = {}
     done: dict[str, Finished] = {}
     kept = [header]
     for task in tasks:
         row = stamps.get(task.slide_id)
-        if row and not task.excluded and Path(row["file"]).is_file() and row["stamp"] == _stamp(task):
+        if row and "file" in row and not task.excluded and Path(row["file"]).is_file() and row["stamp"] == _stamp(task):
             done[task.slide_id] = Finished(file=Path(row["file"]), n=row["n"])
             kept.append(_line(task, done[task.slide_id], stamp=row["stamp"]))
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +178,13 @@ def _resume(journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any])
     if done:
         log.info("%d of %d slides are finished already (%s)", len(done), len(tasks), journal)
     return done
+
+
+def _read_journal(path: Path, *, header: str) -> dict[str, dict[str, Any]]:
+    """Rows by slide, the last of each; none where the journal is of other options."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [row for row in map(_parsed, lines[1:]) if row] if lines and lines[0] == header else []
+    return {row["slide_id"]: row for row in rows}
 
 
 def _stamp(task: Task) -> str:

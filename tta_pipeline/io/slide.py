@@ -290,8 +290,8 @@ def resolve_mpp(
         return _checked(value, value, source=f"{power} in the header of {path}", slide_id=slide_id), power
     known = f"only an objective power of {properties[power]}" if power else "none"
     raise SlideError(
-        f"{slide_id}: expected micrometres per pixel ({', '.join(names[0] for names in _HEADER_MPP)}), found {known} "
-        f"in the header of {path}. Give it in column mpp of the slides sheet"
+        f"{slide_id}: expected micrometres per pixel ({', '.join(names[0] for names in _HEADER_MPP)}, or the "
+        f"resolution of a TIFF), found {known} in the header of {path}. Give it in column mpp of the slides sheet"
         f"{', or set tiles.mpp_from_objective' if power else ''}."
     )
 

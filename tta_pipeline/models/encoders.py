@@ -229,7 +229,7 @@ def _check_name(config: Features, *, timm: Any) -> None:
         raise InputError(f"features.encoder_options: expected none of {sorted(_RESERVED)}, found {reserved}.")
     if config.encoder in PRESETS or ":" in config.encoder or timm.is_model(config.encoder):
         return
-    close = difflib.get_close_matches(config.encoder.split(".")[0], [*PRESETS, *timm.list_models()], n=_NAMED)
+    close = difflib.get_close_matches(config.encoder.split(".")[0].lower(), [*PRESETS, *timm.list_models()], n=_NAMED)
     raise InputError(
         f"features.encoder: expected a model of timm {timm.__version__}, hf-hub:owner/name or a preset, found "
         f"{config.encoder!r}. Similar names: {', '.join(close) or 'none'}."
@@ -290,8 +290,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, EOFError, LookupError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{path}: expected weights as .safetensors or as a state dict saved by torch.save, found: "
-            f"{str(error).splitlines()[0]} Save the model's state_dict() and nothing else."
+            f"{path}: expected weights as .safetensors or as a state dict saved by torch.save, found a file that cannot "
+            f"be read as such ({type(error).__name__}: {str(error).splitlines()[0]}). Save the model's state_dict() and "
+            "nothing else."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

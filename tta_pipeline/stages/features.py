@@ -126,6 +126,7 @@ def _encode(
         for slide, features in _whole_slides(_encoded(throughput.watch(stream), encoder, throughput=throughput)):
             slide_id = slide.request.slide_id
             if slide.error is not None:
+                (out / f"{slide_id}.h5").unlink(missing_ok=True)  # of an earlier run, when the slide could be used
                 yield by_id[slide_id], slide.error
                 continue
             yield by_id[slide_id], _write(by_id[slide_id], features, grids[slide_id], encoder, out=out, options=options)

@@ -91,6 +91,8 @@ def run(
 
 def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
     file, overlay = out / f"{task.slide_id}.h5", out / "overlays" / f"{task.slide_id}.png"
+    for earlier in (file, overlay):  # of a slide that could be used before, and perhaps cannot now
+        earlier.unlink(missing_ok=True)
     with open_slide(
         task.path, slide_id=task.slide_id, mpp=task.mpp, mpp_from_objective=config.mpp_from_objective
     ) as slide:
@@ -99,16 +101,6 @@ def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
         thumbnail = slide.thumbnail(downsample=downsample)
         found = _tissue(task, slide, thumbnail, downsample=downsample, config=config)
         choice = _choose(slide, found, downsample=downsample, config=config)
-        kept = choice.tiles["kept"]
-        grid = artifacts.Grid(coords=kept, attributes=patch_attributes(slide, config=config))
-    quality = {
-        "mpp": slide.mpp,
-        "mpp_source": slide.mpp_source,
-        "tissue_mm2": float(found.tissue.sum()) * (slide.mpp * downsample / 1000) ** 2,
-        "focus": float(np.median(choice.focus)),
-        **{name.replace(" ", "_"): len(coords) for name, coords in choice.tiles.items()},
-        "overlay": str(overlay) if config.overlays else "",
-    }
     if config.overlays:
         write_overlay(
             overlay,
@@ -118,6 +110,17 @@ def _tile(task: batches.Task, *, out: Path, config: Tiles) -> batches.Finished:
             edge_level0_px=_edge(slide, config.tile_size_px, config),
             downsample=downsample,
         )
+    _check_choice(choice, found, slide, config=config)
+    kept = choice.tiles["kept"]
+    quality = {
+        "mpp": slide.mpp,
+        "mpp_source": slide.mpp_source,
+        "tissue_mm2": float(found.tissue.sum()) * (slide.mpp * downsample / 1000) ** 2,
+        "focus": float(np.median(choice.focus)),
+        **{name.replace(" ", "_"): len(coords) for name, coords in choice.tiles.items()},
+        "overlay": str(overlay) if config.overlays else "",
+    }
+    grid = artifacts.Grid(coords=kept, attributes=patch_attributes(slide, config=config))
     inputs = {"slide": task.path, **task.inputs}
     artifacts.write_tiles(file, grid, quality=quality, options=config.model_dump(mode="json"), inputs=inputs)
     counts = ", ".join(f"{len(coords)} {name}" for name, coords in choice.tiles.items() if len(coords))
@@ -161,11 +164,6 @@ def _edge(slide: Slide, size_px: int, config: Tiles) -> float:
 
 def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles) -> Choice:
     """The tiles to keep, and those with some tissue or ink that are left out, by their reason."""
-    if not found.tissue.any():
-        raise SlideError(
-            f"{slide.slide_id}: expected tissue, found none on {slide.path}: empty glass, only ink, or pieces that are "
-            f"all below tiles.min_object_um2 = {config.min_object_um2:g}."
-        )
     edge_px = _edge(slide, config.tile_size_px, config)
     stride_px = _edge(slide, config.tile_size_px - config.overlap_px, config)
     coords = grid_coords(
@@ -179,23 +177,11 @@ def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles)
     with_ink = tissue_fraction(found.tissue | found.ink, coords, **size)
     enough = (fraction >= config.min_tissue) & (fraction > 0)
     inked = ~enough & (with_ink >= config.min_tissue) & (with_ink > 0)
-    if not enough.any():
-        raise SlideError(
-            f"{slide.slide_id}: expected tiles with at least {config.min_tissue:.0%} tissue (tiles.min_tissue), found "
-            f"none among the {len(coords)} whole tiles of {edge_px:.1f} px on {slide.path}, "
-            f"{slide.width_level0} x {slide.height_level0} px."
-        )
     on_tissue = coords[enough]
     focus = np.full(len(on_tissue), np.nan)
     if config.min_focus > 0:
         focus = _focus(slide, on_tissue, edge_px=edge_px, config=config)
     sharp = ~(focus < config.min_focus)
-    if not sharp.any():
-        raise SlideError(
-            f"{slide.slide_id}: expected tiles in focus, variance of the Laplacian at least {config.min_focus:g} "
-            f"(tiles.min_focus), found at most {focus.max():.1f} in {len(on_tissue)} tiles of {slide.path}: the scan "
-            "is out of focus. Scan it again, or lower tiles.min_focus."
-        )
     in_focus = on_tissue[sharp]
     drawn = np.zeros(len(in_focus), dtype=np.bool_)
     drawn[sample_evenly(in_focus, largest=config.max_tiles, seed=config.seed)] = True
@@ -207,6 +193,27 @@ def _choose(slide: Slide, found: TissueMap, *, downsample: float, config: Tiles)
         "not drawn": in_focus[~drawn],
     }
     return Choice(tiles=tiles, focus=focus)
+
+
+def _check_choice(choice: Choice, found: TissueMap, slide: Slide, *, config: Tiles) -> None:
+    if len(choice.tiles["kept"]):
+        return
+    if not found.tissue.any():
+        raise SlideError(
+            f"{slide.slide_id}: expected tissue, found none on {slide.path}: empty glass, only ink, or pieces that are "
+            f"all below tiles.min_object_um2 = {config.min_object_um2:g}."
+        )
+    if len(choice.focus):
+        raise SlideError(
+            f"{slide.slide_id}: expected tiles in focus, variance of the Laplacian at least {config.min_focus:g} "
+            f"(tiles.min_focus), found at most {choice.focus.max():.1f} in {len(choice.focus)} tiles of {slide.path}: "
+            "the scan is out of focus. Scan it again, or lower tiles.min_focus."
+        )
+    raise SlideError(
+        f"{slide.slide_id}: expected tiles with at least {config.min_tissue:.0%} tissue (tiles.min_tissue), found none "
+        f"among the whole tiles of {_edge(slide, config.tile_size_px, config):.1f} px on {slide.path}, "
+        f"{slide.width_level0} x {slide.height_level0} px."
+    )
 
 
 def _focus(slide: Slide, coords: NDArray[np.int32], *, edge_px: float, config: Tiles) -> NDArray[np.float64]:

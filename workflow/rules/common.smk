@@ -8,6 +8,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+# A section without a key is an empty one.
+for name in [name for name, content in config.items() if content is None]:
+    config[name] = {}
 try:
     validate(config, "../schemas/config.schema.json")
 except WorkflowError as error:
@@ -50,7 +53,8 @@ def input_file(name):
 def optional_file(section, key):
     """A file that the config may name: no input where it does not."""
     path = config[section][key]
-    return [] if path is None else [expanded(path)]
+    # A file that is missing is the stage's to report, see `present`.
+    return [] if path is None or not os.path.exists(expanded(path)) else [expanded(path)]
 
 
 def expanded(path):

@@ -39,9 +39,16 @@ def beside_sheet(path):
     return str(Path(input_file("slides")).parent / Path(path).expanduser())
 
 
+def present(rows, column):
+    """Files that these rows name and that exist. The others are the stages' to report, with their rows: a missing input
+    would leave Snakemake with a message of its own, or with old results as if nothing had changed."""
+    paths = (beside_sheet(row[column]) for row in rows if row.get(column))
+    return [path for path in paths if os.path.exists(path)]
+
+
 def ready_made_features(wildcards):
     """Feature files that the sheet names: cohort reads them, so a changed file runs it again."""
-    return [beside_sheet(row["features"]) for row in sheet_of_slides() if row.get("features")]
+    return present(sheet_of_slides(), "features")
 
 
 @cache
@@ -68,12 +75,12 @@ def batches():
 
 def images_of_batch(wildcards):
     """Whole-slide images of one batch."""
-    return [beside_sheet(row["path"]) for row in batches()[wildcards.batch]]
+    return present(batches()[wildcards.batch], "path")
 
 
 def masks_of_batch(wildcards):
     """Masks of tissue that the sheet names for slides of one batch."""
-    return [beside_sheet(row["mask"]) for row in batches()[wildcards.batch] if row.get("mask")]
+    return present(batches()[wildcards.batch], "mask")
 
 
 def slides_of_batch(wildcards):
