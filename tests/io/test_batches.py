@@ -116,6 +116,21 @@ def test_a_finished_batch_with_a_bad_slide_is_computed_again_when_nothing_has_ch
     assert mended.worked_on == ["s2"]
 
 
+def test_a_finished_batch_with_a_slide_that_was_left_out_before(tasks, tmp_path, manifest):
+    whole = list(tasks)
+    tasks[1] = Task(slide_id="s2", path=tmp_path / "s2.svs", excluded="s2: no tissue")
+    run(tasks, Job(tmp_path), manifest)
+    forced = Job(tmp_path)
+    run(tasks, forced, manifest)
+    assert forced.worked_on == ["s1", "s3", "s4"]
+    mended = Job(tmp_path)
+    run(whole, mended, manifest)
+    assert mended.worked_on == ["s2"]
+    lost = Job(tmp_path)
+    run(tasks, lost, manifest)
+    assert lost.worked_on == []
+
+
 def test_a_finished_batch_of_other_options_is_computed_again(tasks, tmp_path, manifest):
     run(tasks, Job(tmp_path), manifest)
     (tmp_path / "s2.svs").write_text("another slide")

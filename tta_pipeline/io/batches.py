@@ -148,6 +148,9 @@ def run_batch(
     if also is not None:
         also({task.slide_id: done[task.slide_id] for task in tasks if task.slide_id in done})
     _write_manifest(manifest, tasks, done=done, bad=bad)
+    for task in tasks:
+        if task.excluded:
+            _append(journal, json.dumps({"slide_id": task.slide_id, "stamp": _stamp(task)}))
     journal.replace(finished_before)
 
 
@@ -189,6 +192,8 @@ def _read_journal(path: Path, *, header: str) -> dict[str, dict[str, Any]]:
 
 def _stamp(task: Task) -> str:
     """Hash of what the result of one slide is made from. A missing file is work's to report: its stamp fits nothing."""
+    if task.excluded:
+        return "excluded"
     files = {"slide": task.path, **task.inputs}
     prints = {name: hdf5.fingerprint(path) if path.is_file() else "missing" for name, path in files.items()}
     return _hash({"path": str(task.path), "mpp": task.mpp, "inputs": prints})

@@ -290,9 +290,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, EOFError, LookupError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{path}: expected weights as .safetensors or as a state dict saved by torch.save, found a file that cannot "
-            f"be read as such ({type(error).__name__}: {str(error).splitlines()[0]}). Save the model's state_dict() and "
-            "nothing else."
+            f"{path}: expected weights as .safetensors or as a state dict saved by torch.save, found a file that "
+            f"cannot be read as such ({type(error).__name__}: {str(error).splitlines()[0]}). Save the model's "
+            "state_dict() and nothing else."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -63,7 +63,7 @@ def batches():
         with memory.open(encoding="utf-8", newline="") as file:
             known = {row["slide_id"]: row["batch"] for row in csv.DictReader(file, delimiter="\t")}
     last = max((int(batch[1:]) for batch in known.values()), default=0)
-    rows = [row for row in sheet_of_slides() if row.get("path") and not row.get("features")]
+    rows = [row for row in sheet_of_slides() if row.get("slide_id") and row.get("path") and not row.get("features")]
     new = [row["slide_id"] for row in rows if row.get("slide_id") not in known]
     size = config["cohort"]["slides_per_job"]
     known |= {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
