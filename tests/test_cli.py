@@ -13,7 +13,16 @@ from tta_pipeline.errors import InputError
 
 
 def splits_arguments(tmp_path: Path, *extra: str) -> list[str]:
-    return ["splits", "--patients", str(tmp_path / "none.tsv"), "--out", str(tmp_path / "s.tsv"), *extra]
+    return [
+        "splits",
+        "--patients",
+        str(tmp_path / "none.tsv"),
+        "--out",
+        str(tmp_path / "s.tsv"),
+        "--parts",
+        str(tmp_path / "p.tsv"),
+        *extra,
+    ]
 
 
 def test_help_lists_every_stage() -> None:
@@ -64,7 +73,8 @@ def test_a_section_comes_from_a_config_file_and_single_keys_overrule_it(tmp_path
     inputs = dict.fromkeys(("slides", "clinical", "expression", "gene_sets"), "x")
     study.write_text(json.dumps({"inputs": inputs, "splits": {"folds": 3, "validation_fraction": 0}}), encoding="utf-8")
     out = tmp_path / "splits.tsv"
-    arguments = ["splits", "--patients", str(patients), "--out", str(out), "--config", str(study)]
+    arguments = ["splits", "--patients", str(patients), "--out", str(out), "--parts", str(tmp_path / "parts.tsv")]
+    arguments += ["--config", str(study)]
     assert cli.run([*arguments, "--config.folds", "2"]) == 0
     folds = {line.split("\t")[1] for line in out.read_text(encoding="utf-8").splitlines()[1:]}
     assert folds == {"0", "1"}

@@ -98,7 +98,9 @@ class BadSlides(Section):
     """What happens to a slide that cannot be used: no tissue, unreadable, NaN features."""
 
     policy: Literal["fail", "exclude"] = Field("fail", description="stop, or leave the slide out and say so")
-    limit: int = Field(0, ge=0, description="slides that may be left out before the study stops")
+    limit: int = Field(
+        0, ge=0, description="slides of all jobs that may be left out; with more, the study stops where training begins"
+    )
 
 
 class Tiles(Section):

@@ -40,6 +40,10 @@ def read_slides(path: Path) -> pd.DataFrame:
     sheet = sheets.read_sheet(path)
     if "patient_id" not in sheet and "case_id" in sheet:
         sheet = sheet.rename(columns={"case_id": "patient_id"})
+    odd = {name: name.lower() for name in sheet if name not in _SLIDE_COLUMNS and name.lower() in _SLIDE_COLUMNS}
+    if odd:
+        found = sheets.listed(f"{name!r} instead of {wanted!r}" for name, wanted in odd.items())
+        raise InputError(f"{path}: expected columns in lower case, found {found}. Rename them.")
     hint = "The sheet needs slide_id, patient_id (or case_id), and path or features."
     files = [name for name in ("path", "features") if name in sheet] or ["path"]
     sheets.require_columns(sheet.columns, ["slide_id", "patient_id", *files], path=path, hint=hint)
@@ -74,7 +78,7 @@ def _check_slides(table: pd.DataFrame, path: Path) -> None:
         raise InputError(
             f"{path}: expected one row per slide, with a patient and a file that exists, found:\n"
             + "\n".join(f"  {problem}" for problem in problems)
-            + "\nPaths are relative to the sheet's folder."
+            + ("\nPaths are relative to the sheet's folder." if "does not exist" in "".join(problems) else "")
         )
 
 
