@@ -40,7 +40,8 @@ def read_slides(path: Path) -> pd.DataFrame:
     sheet = sheets.read_sheet(path)
     if "patient_id" not in sheet and "case_id" in sheet:
         sheet = sheet.rename(columns={"case_id": "patient_id"})
-    odd = {name: name.lower() for name in sheet if name not in _SLIDE_COLUMNS and name.lower() in _SLIDE_COLUMNS}
+    names = [str(name) for name in sheet]
+    odd = {name: name.lower() for name in names if name not in _SLIDE_COLUMNS and name.lower() in _SLIDE_COLUMNS}
     if odd:
         found = sheets.listed(f"{name!r} instead of {wanted!r}" for name, wanted in odd.items())
         raise InputError(f"{path}: expected columns in lower case, found {found}. Rename them.")
