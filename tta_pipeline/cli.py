@@ -1,4 +1,4 @@
-"""The command line: one subcommand per stage, its flags read from the signature of the stage's `run`.
+"""The command line: one subcommand per stage and command, its flags read from the signature of its `run`.
 
 A parameter of a simple type or a path is one flag, a list takes several values, and a config section takes
 JSON or the study's config file; `--config.KEY VALUE` sets one key of it.
@@ -30,6 +30,9 @@ STAGES = {
     "train": "one model on one fold with one seed",
     "evaluate": "risks of one fold's test patients",
     "report": "metrics, figures and the HTML page",
+}
+COMMANDS = {
+    "sheet": "write the sheet of slides from a folder of downloads",
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SECTIONS = {"config": None, "bad_slides": "bad_slides", "inputs": "inputs", "model": "models"}
@@ -65,10 +68,11 @@ def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tta-pipeline", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="stage")
-    for name, summary in STAGES.items():
+    for name, summary in (COMMANDS | STAGES).items():
         stages.add_parser(name, help=summary, add_help=False, allow_abbrev=False)
     stage = parser.parse_known_args(arguments[:1])[0].stage
-    function = importlib.import_module(f"tta_pipeline.stages.{stage}").run
+    folder = "commands" if stage in COMMANDS else "stages"
+    function = importlib.import_module(f"tta_pipeline.{folder}.{stage}").run
     function(**_arguments_of(function, stage=stage, arguments=arguments[1:]))
     return 0
 

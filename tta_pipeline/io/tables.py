@@ -19,6 +19,8 @@ SLIDES = {
     "mpp": "float64",
     "features": "string",
 }
+# The sheet of slides that the command `sheet` writes and a user completes.
+SHEET = {"slide_id": "string", "patient_id": "string", "path": "string", "mpp": "float64"}
 BATCHES = {"slide_id": "string", "batch": "string"}
 # kind: patient, slide or sample (of expression); stage: the one that left it out.
 ATTRITION = {"kind": "string", "id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
