@@ -32,6 +32,7 @@ STAGES = {
     "report": "metrics, figures and the HTML page",
 }
 COMMANDS = {
+    "check": "read everything of a study but pixels, and say who is in and every problem",
     "sheet": "write the sheet of slides from a folder of downloads",
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

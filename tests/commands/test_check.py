@@ -1,0 +1,87 @@
+"""The check of a study: what it says of a good one, and that it says everything of a bad one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.slides import glass, with_tissue, write_slide
+from tta_pipeline import cli
+from tta_pipeline.commands import check
+from tta_pipeline.errors import InputError
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twelve patients, each with a slide of 1024 x 768 px; half of them have the event."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"TCGA-AA-00{number:02d}" for number in range(12)]
+    pixels = with_tissue(glass(width=1024, height=768), rows=slice(128, 512), columns=slice(256, 768))
+    write_slide(tmp_path / "one.svs", pixels)
+    sheet, clinical, rna = ["slide_id,patient_id,path"], ["patient_id,time_days,event"], ["id,A,B,C"]
+    for number, name in enumerate(names):
+        (tmp_path / f"{name}.svs").symlink_to("one.svs")
+        sheet.append(f"{name}-01Z-00-DX1,{name},{name}.svs")
+        clinical.append(f"{name},{100 + 10 * number},{number % 2}")
+        rna.append(f"{name},1,2,3")
+    rna.append("TCGA-AA-0099,1,2,3")
+    for name, lines in {"slides.csv": sheet, "clinical.csv": clinical, "rna.csv": rna}.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    (tmp_path / "sets.gmt").write_text("S1\tx\tA\tB\tC\nS2\tx\tA\tX\tY\tZ\n")
+    write_config(tmp_path)
+    return tmp_path
+
+
+def write_config(folder: Path, **sections: object) -> None:
+    inputs = {"slides": "slides.csv", "clinical": "clinical.csv", "expression": "rna.csv", "gene_sets": "sets.gmt"}
+    content = {"inputs": inputs, "splits": {"folds": 2, "validation_fraction": 0}} | sections
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+
+
+def test_a_study_that_can_run(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--study", str(study / "study.yaml"), "--width", "2048", "--tiles-per-second", "10"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "expression: 13 patients, 0 samples not used" in said
+    assert "gene sets: 1 of 2 are kept; 57% of their genes are among 3" in said
+    assert "headers: 12 slides can be opened, 0 cannot (bad_slides allows 0)" in said
+    assert "resolution: 0.5 to 0.5 µm per pixel (12 by openslide.mpp-x)" in said
+    # 12 slides of 4 x 3 tiles of 256 px, three tenths of them tissue.
+    assert (
+        "expected: about 43 tiles if 30% of the slides is tissue; 0.00 GB of features at 2048 per tile, 0.0 hours"
+        in (" ".join(said))
+    )
+    assert "patients: 13 candidates" in said
+    assert "patients: 12 (-1: no slide; no outcome: not in the clinical table)" in said
+    assert "events: 6 of 12 patients" in said
+    assert sum(line.startswith("test part 0.") and "fewer than 10" in line for line in said) == 2
+    assert sorted(path.name for path in study.iterdir() if path.is_dir()) == [], "nothing is left behind"
+
+
+def test_every_problem_at_once(study: Path) -> None:
+    (study / "TCGA-AA-0003.svs").unlink()
+    (study / "TCGA-AA-0003.svs").write_text("no slide")
+    (study / "clinical.csv").write_text("patient,time_days,event\np,1,1\n")
+    (study / "sets.gmt").write_text("S1\tx\n")
+    write_config(study, features={"weights": "none.safetensors"})
+    with pytest.raises(InputError) as caught:
+        check.run(study=study / "study.yaml")
+    message = str(caught.value)
+    assert "expected a study that can run, found 4 problems" in message
+    assert "expected column 'patient_id'" in message
+    assert "sets.gmt: expected name, description and genes" in message
+    assert "features.weights: expected a file at none.safetensors" in message
+    assert "TCGA-AA-0003-01Z-00-DX1: expected a slide that OpenSlide reads" in message
+
+
+def test_bad_slides_within_the_limit_are_counted(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study / "TCGA-AA-0003.svs").unlink()
+    (study / "TCGA-AA-0003.svs").write_text("no slide")
+    write_config(study, bad_slides={"policy": "exclude", "limit": 1})
+    check.run(study=study / "study.yaml")
+    assert "headers: 11 slides can be opened, 1 cannot (bad_slides allows 1)" in capsys.readouterr().out
+
+
+def test_splits_that_cannot_be_drawn_are_a_problem(study: Path) -> None:
+    write_config(study, splits={"folds": 7})
+    with pytest.raises(InputError, match=r"found 1 problems:\n  splits: expected at least 7 events"):
+        check.run(study=study / "study.yaml")

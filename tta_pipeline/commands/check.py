@@ -1,0 +1,213 @@
+"""Everything of a study but pixels, read and checked before days are spent."""
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from tta_pipeline import config
+from tta_pipeline.errors import ArtifactError, InputError, SlideError
+from tta_pipeline.io import tables
+from tta_pipeline.io.clinical import read_clinical
+from tta_pipeline.io.cohort import read_slides
+from tta_pipeline.io.expression import read_expression_index, read_genes
+from tta_pipeline.io.gene_sets import read_gene_sets
+from tta_pipeline.io.slide import Slide, open_slide
+from tta_pipeline.numerics import flow
+from tta_pipeline.numerics.grid import tile_edge_level0_px
+from tta_pipeline.stages import cohort, splits
+
+T = TypeVar("T")
+# Of a slide's area; TCGA's diagnostic slides have a fifth to a half.
+_TISSUE_PART = 0.3
+_FEATURE_BYTES = 2
+_THREADS = 16
+_MOST_PROBLEMS = 50
+
+
+@dataclass
+class _Findings:
+    problems: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def attempt(self, read: Callable[[], T]) -> T | None:
+        """What `read` gives, or None and its message among the problems."""
+        with self.noting():
+            return read()
+        return None
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """What goes wrong within becomes one of the problems, and ends it."""
+        try:
+            yield
+        except (InputError, ArtifactError, SlideError) as error:
+            self.problems.append(str(error))
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def run(*, study: Path, width: int = 1024, tiles_per_second: float | None = None) -> None:
+    """Read a study's tables and the headers of its slides; print who is in, what will be made, and every problem.
+
+    Parameters
+    ----------
+    study
+        The study's config file. Paths in it are relative to the working directory, as in a run.
+    width
+        Features per tile of the encoder, for the estimate of disk.
+    tiles_per_second
+        Of the features stage, as its log says, for an estimate of time.
+
+    Raises
+    ------
+    InputError
+        There are problems: all of them in one message.
+    """
+    options = config.load(study)
+    findings = _Findings()
+    slides = findings.attempt(lambda: read_slides(options.inputs.slides))
+    _check_tables(slides, options, findings)
+    if slides is not None:
+        _check_headers(slides, options, findings, width=width, tiles_per_second=tiles_per_second)
+    if not findings.problems:
+        _describe_cohort(options, findings)
+    sys.stdout.write("".join(f"{line}\n" for line in findings.lines))
+    if findings.problems:
+        shown = "\n".join(f"  {problem}" for problem in findings.problems[:_MOST_PROBLEMS])
+        more = len(findings.problems) - _MOST_PROBLEMS
+        raise InputError(
+            f"{study}: expected a study that can run, found {len(findings.problems)} problems:\n{shown}"
+            f"{f'{chr(10)}  and {more} more' if more > 0 else ''}"
+        )
+
+
+def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: _Findings) -> None:
+    inputs = options.inputs
+    expression = findings.attempt(lambda: read_expression_index(inputs))
+    patients = {*(slides["patient_id"] if slides is not None else ()), *(expression[0] if expression else ())}
+    findings.attempt(lambda: read_clinical(inputs, patients=patients))
+    sets, genes = (
+        findings.attempt(lambda: read_gene_sets(inputs.gene_sets)),
+        findings.attempt(lambda: read_genes(inputs)),
+    )
+    for key, path in {
+        "features.weights": options.features.weights,
+        "features.stain_target": options.features.stain_target,
+        "splits.file": options.splits.file,
+        "report.truth": options.report.truth,
+    }.items():
+        if path is not None and not path.exists():
+            findings.problems.append(f"{key}: expected a file at {path}, found nothing.")
+    if expression is not None:
+        findings.say(f"expression: {len(expression[0])} patients, {len(expression[1])} samples not used")
+    if sets is None or genes is None:
+        return
+    measured = set(genes)
+    available = {name: sum(gene in measured for gene in members) for name, members in sets.items()}
+    pathways = options.pathways
+    kept = [
+        name
+        for name, count in available.items()
+        if count >= pathways.min_genes and count >= pathways.min_coverage * len(sets[name])
+    ]
+    part = sum(available.values()) / sum(map(len, sets.values()))
+    findings.say(f"gene sets: {len(kept)} of {len(sets)} are kept; {part:.0%} of their genes are among {len(genes)}")
+    if not kept:
+        findings.problems.append(f"{inputs.gene_sets}: expected sets that the expression covers, found none.")
+
+
+def _check_headers(
+    slides: pd.DataFrame, options: config.Study, findings: _Findings, *, width: int, tiles_per_second: float | None
+) -> None:
+    """Open every slide, read no pixel, and estimate what tiles and features will cost."""
+    images = slides[(slides["path"] != "") & (slides["features"] == "")]
+    findings.say(f"slides: {len(slides)}, of which {len(images)} are to be tiled")
+    if images.empty:
+        return
+
+    def opened(row: tuple[str, str, float]) -> tuple[float, str, float] | SlideError:
+        slide_id, path, mpp = row
+        try:
+            with open_slide(
+                Path(path), slide_id=slide_id, mpp=mpp, mpp_from_objective=options.tiles.mpp_from_objective
+            ) as slide:
+                return slide.mpp, slide.mpp_source, _tiles_of(slide, options.tiles)
+        except SlideError as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(opened, images[["slide_id", "path", "mpp"]].itertuples(index=False, name=None)))
+    bad = [result for result in found if isinstance(result, SlideError)]
+    good = [result for result in found if not isinstance(result, SlideError)]
+    limit = options.bad_slides.limit if options.bad_slides.policy == "exclude" else 0
+    if len(bad) > limit:
+        findings.problems += [str(error) for error in bad]
+    findings.say(f"headers: {len(good)} slides can be opened, {len(bad)} cannot (bad_slides allows {limit})")
+    if not good:
+        return
+    sources = Counter(source for _, source, _ in good)
+    range_um = f"{min(mpp for mpp, _, _ in good):.4g} to {max(mpp for mpp, _, _ in good):.4g}"
+    said = ", ".join(f"{count} by {source}" for source, count in sources.most_common())
+    findings.say(f"resolution: {range_um} µm per pixel ({said})")
+    coarse = sum(mpp > options.tiles.mpp * options.tiles.max_upsampling for mpp, _, _ in good)
+    if coarse:
+        findings.say(f"resolution: {coarse} slides are too coarse for tiles of {options.tiles.mpp:g} µm per pixel")
+    expected = _TISSUE_PART * sum(count for _, _, count in good)
+    if options.tiles.max_tiles is not None:
+        expected = min(expected, float(options.tiles.max_tiles) * len(good))
+    disk_gb = expected * width * _FEATURE_BYTES / 1e9
+    hours = "" if tiles_per_second is None else f", {expected / tiles_per_second / 3600:.1f} hours of features"
+    findings.say(
+        f"expected: about {expected:,.0f} tiles if {_TISSUE_PART:.0%} of the slides is tissue; {disk_gb:.2f} GB of "
+        f"features at {width} per tile{hours}"
+    )
+
+
+def _tiles_of(slide: Slide, tiles: config.Tiles) -> float:
+    """Tiles that would cover the slide."""
+    stride = tile_edge_level0_px(
+        tile_size_px=tiles.tile_size_px - tiles.overlap_px, mpp=tiles.mpp, mpp_level0=slide.mpp
+    )
+    return slide.width_level0 * slide.height_level0 / stride**2
+
+
+def _describe_cohort(options: config.Study, findings: _Findings) -> None:
+    """Run the cohort and splits stages into a folder that goes, and say what they found."""
+    with tempfile.TemporaryDirectory() as name, findings.noting():
+        folder = Path(name)
+        cohort.run(out=folder, inputs=options.inputs, config=options.cohort, bad_slides=options.bad_slides)
+        patients = tables.read_table(folder / "patients.tsv", columns=tables.PATIENTS)
+        slides = tables.read_table(folder / "slides.tsv", columns=tables.SLIDES)
+        attrition = tables.read_table(folder / "attrition.tsv", columns=tables.ATTRITION)
+        steps = flow.attrition_steps(attrition, patients=patients, features=slides.assign(excluded=""), left_later={})
+        for line in _funnel(steps):
+            findings.say(line)
+        findings.say(f"events: {int(patients['event'].sum())} of {len(patients)} patients")
+        parts = folder / "parts.tsv"
+        splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=parts, config=options.splits)
+        for line in _test_parts(tables.read_table(parts, columns=tables.PARTS)):
+            findings.say(line)
+
+
+def _test_parts(parts: pd.DataFrame) -> Iterator[str]:
+    for row in parts[parts["role"] == "test"].to_dict("records"):
+        few = " (fewer than 10: its C-index says little)" if row["events"] < splits.FEW_EVENTS else ""
+        yield (
+            f"test part {row['repeat']}.{row['fold']}: {row['patients']} patients, {row['events']} events{few}, "
+            f"{row['sites']} sites of which {row['shared_sites']} train as well"
+        )
+
+
+def _funnel(steps: pd.DataFrame) -> Iterator[str]:
+    for row in steps.to_dict("records"):
+        left = f" (-{row['left']}: {row['reason']})" if row["left"] else ""
+        yield f"{row['kind']}s: {row['remaining']}{left or ' ' + row['reason']}"
