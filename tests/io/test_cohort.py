@@ -83,3 +83,14 @@ def test_rows_that_cannot_be_slides(tmp_path: Path, row: str, message: str) -> N
 def test_sheets_without_what_is_needed(tmp_path: Path, header: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_slides(write_sheet(tmp_path, header + "\n"))
+
+
+@pytest.mark.parametrize("cell", ["../a.svs", "below/../../a.svs"])
+def test_a_relative_path_stays_below_the_sheet(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "study").mkdir()
+    sheet = write_sheet(tmp_path / "study", f"slide_id,patient_id,path\ns1,p1,{cell}\n")
+    with pytest.raises(InputError, match=r"found paths that lead out of it: line 2: path .*absolute"):
+        read_slides(sheet)
+    sheet.write_text(f"slide_id,patient_id,path\ns1,p1,{tmp_path / 'a.svs'}\n")
+    assert len(read_slides(sheet)) == 1

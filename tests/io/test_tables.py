@@ -80,3 +80,16 @@ def test_a_table_that_does_not_fit_is_named(tmp_path: Path, text: str, message: 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"p\.tsv: expected a table, found nothing"):
         tables.read_table(tmp_path / "p.tsv", columns=tables.PATIENTS)
+
+
+def test_what_a_spreadsheet_would_take_for_a_formula_is_escaped_and_read_back(tmp_path):
+    columns = {"name": "string", "value": "float64"}
+    table = pd.DataFrame(
+        {"name": ["=cmd|'/c calc'!A1", "+1", "-x", "@y", "plain", "'=quoted", ""], "value": [-1.5] * 7}
+    )
+    tables.write_table(tmp_path / "t.tsv", table, columns=columns)
+    lines = (tmp_path / "t.tsv").read_text().splitlines()[1:]
+    assert not any(line.startswith(("=", "+", "-", "@")) for line in lines)
+    found = tables.read_table(tmp_path / "t.tsv", columns=columns)
+    assert found["name"].tolist() == table["name"].tolist()
+    assert found["value"].tolist() == [-1.5] * 7

@@ -18,6 +18,7 @@ from tta_pipeline.io import tables
 from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides
 from tta_pipeline.io.expression import read_expression_index, read_genes
+from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.gene_sets import read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
 from tta_pipeline.numerics import flow
@@ -96,7 +97,7 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
     patients = {*(slides["patient_id"] if slides is not None else ()), *(expression[0] if expression else ())}
     findings.attempt(lambda: read_clinical(inputs, patients=patients))
     sets, genes = (
-        findings.attempt(lambda: read_gene_sets(inputs.gene_sets)),
+        findings.attempt(lambda: read_gene_sets(inputs.gene_sets, name=read_gene_names(inputs.gene_names))),
         findings.attempt(lambda: read_genes(inputs)),
     )
     for key, path in {

@@ -51,6 +51,17 @@ def read_slides(path: Path) -> pd.DataFrame:
     table = pd.DataFrame({name: sheet.get(name, "") for name in _SLIDE_COLUMNS})
     if table.empty:
         raise InputError(f"{path}: expected at least one slide, found only a header.")
+    outside = [
+        f"line {line}: {name} {cell}"
+        for name in ("path", "features", "mask")
+        for line, cell in table[name].items()
+        if ".." in Path(cell).parts and not Path(cell).expanduser().is_absolute()
+    ]
+    if outside:
+        raise InputError(
+            f"{path}: expected paths below the sheet's folder, or absolute ones, found paths that lead out of it: "
+            f"{sheets.listed(outside, most=3)}. Write them as absolute paths if that is meant."
+        )
     for name in ("path", "features", "mask"):
         table[name] = [
             "" if sheets.is_missing(cell) else str(path.parent / Path(cell).expanduser()) for cell in table[name]

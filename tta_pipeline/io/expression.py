@@ -6,6 +6,7 @@ GDC's STAR counts with its sample sheet; Parquet; AnnData's .h5ad.
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,6 +19,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import expression_arrays, sheets
 from tta_pipeline.io.expression_tables import open_matrix
 from tta_pipeline.io.gdc_counts import open_star_counts
+from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.samples import LeftOut, choose
 
 log = logging.getLogger(__name__)
@@ -44,14 +46,35 @@ class Matrix(Protocol):
         """Values at these positions, (samples, genes)."""
 
 
+@dataclass(frozen=True)
+class _Renamed:
+    """A matrix whose genes have their approved symbols."""
+
+    matrix: Matrix
+    genes: list[str]
+
+    @property
+    def samples(self) -> list[str]:
+        return self.matrix.samples
+
+    def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
+        return self.matrix.read(samples, genes)
+
+
 def open_expression(inputs: Inputs) -> Matrix:
-    """Read the labels of the study's expression.
+    """Read the labels of the study's expression; genes have the symbols that `inputs.gene_names` gives them.
 
     Raises
     ------
     InputError
         It is missing or of an unknown format.
     """
+    name = read_gene_names(inputs.gene_names)
+    matrix = _open(inputs)
+    return _Renamed(matrix, [name(gene) for gene in matrix.genes])
+
+
+def _open(inputs: Inputs) -> Matrix:
     path = inputs.expression
     if path.is_dir():
         return open_star_counts(path, sample_sheet=inputs.expression_samples, column=inputs.expression_column)

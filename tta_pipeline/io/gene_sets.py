@@ -1,6 +1,6 @@
 """Gene sets that a user brings: GMT, or a table with one column per set."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tta_pipeline.errors import InputError
@@ -9,7 +9,7 @@ from tta_pipeline.io import sheets
 GeneSets = dict[str, list[str]]
 
 
-def read_gene_sets(path: Path) -> GeneSets:
+def read_gene_sets(path: Path, *, name: Callable[[str], str] = str) -> GeneSets:
     """Genes of each set, in the order of the file; a gene that stands twice in a set is kept once.
 
     Parameters
@@ -18,6 +18,9 @@ def read_gene_sets(path: Path) -> GeneSets:
         `.gmt` or `.gmt.gz`: a line per set holding name, description and genes, separated by tabs. A folder: all such
         files in it, in the order of their names. Any other name: CSV or TSV with a set's name over each column and its
         genes below; empty cells are skipped.
+
+    name
+        Gives a gene its name, as `gene_names.GeneNames`.
 
     Raises
     ------
@@ -31,13 +34,13 @@ def read_gene_sets(path: Path) -> GeneSets:
         named = _read_gmt(path) if _is_gmt(path) else _read_columns(path)
     if not named:
         raise InputError(f"{path}: expected gene sets, found none.")
-    twice = sheets.first_duplicates(name for name, _ in named)
+    twice = sheets.first_duplicates(title for title, _ in named)
     if twice:
         raise InputError(
             f"{path}: expected each gene set once, found {sheets.listed(twice)} more than once. Rename or drop one."
         )
-    gene_sets = {name: _distinct(genes) for name, genes in named}
-    empty = [name for name, genes in gene_sets.items() if not genes]
+    gene_sets = {title: _distinct(genes, name=name) for title, genes in named}
+    empty = [title for title, genes in gene_sets.items() if not genes]
     if empty:
         raise InputError(
             f"{path}: expected genes in each set, found none in {sheets.listed(empty)}. Fill them in, or drop them."
@@ -82,5 +85,5 @@ def _read_columns(path: Path) -> list[tuple[str, list[str]]]:
     return list(zip(names, columns, strict=True))
 
 
-def _distinct(genes: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(gene for gene in genes if not sheets.is_missing(gene)))
+def _distinct(genes: Iterable[str], *, name: Callable[[str], str]) -> list[str]:
+    return list(dict.fromkeys(name(gene) for gene in genes if not sheets.is_missing(gene)))

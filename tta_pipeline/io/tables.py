@@ -1,6 +1,7 @@
 """The pipeline's own TSV tables: their columns are named here and nowhere else."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -58,6 +59,10 @@ PARTS = {
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
 
 
+# A spreadsheet would take a cell that begins so for a formula; it is written behind an apostrophe.
+_FORMULA, _ESCAPED = re.compile(r"'*[=+\-@]"), re.compile(r"'+[=+\-@]")
+
+
 def empty(columns: dict[str, str]) -> pd.DataFrame:
     """A table without rows."""
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
@@ -69,6 +74,8 @@ def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> 
     booleans = [name for name, dtype in columns.items() if dtype == "bool"]
     assert not table[booleans].isna().to_numpy().any(), f"missing values in {booleans} of {path.name}"
     typed = table[list(columns)].astype(columns).astype(dict.fromkeys(booleans, "int64"))
+    for name in (name for name, dtype in columns.items() if dtype == "string"):
+        typed[name] = [f"'{cell}" if _FORMULA.match(str(cell)) else cell for cell in typed[name]]
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -106,6 +113,8 @@ def _typed(cells: pd.Series, dtype: str, path: Path) -> pd.Series:
         match dtype:
             case "float64":
                 return cells.where(cells != "", "nan").astype("float64")
+            case "string":
+                return cells.map(lambda cell: cell[1:] if _ESCAPED.match(cell) else cell).astype("string")
             case "bool":
                 return cells.map({"0": False, "1": True}).astype("boolean").astype("bool")
             case "int64":

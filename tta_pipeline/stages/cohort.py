@@ -12,6 +12,7 @@ from tta_pipeline.io import artifacts, sheets, tables
 from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides, slide_type
 from tta_pipeline.io.expression import read_expression_index
+from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.gene_sets import read_gene_sets
 from tta_pipeline.io.samples import LeftOut
 from tta_pipeline.numerics.flow import OTHER_TYPE, PATIENT_LEFT_OUT
@@ -42,7 +43,9 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
             f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), "
             f"found none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
         )
-    read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
+    read_gene_sets(
+        inputs.gene_sets, name=read_gene_names(inputs.gene_names)
+    )  # hours of tiling should not end in a wrong file
     why_out, clinical, unused = _judge_patients(slides, inputs=inputs, config=config)
     stay = slides["patient_id"].map(why_out) == ""
     bad = _judge_slides(slides[stay], bad_slides)

@@ -10,6 +10,7 @@ from tta_pipeline.config import Inputs, Pathways
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, sheets, tables
 from tta_pipeline.io.expression import read_expression, read_genes
+from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.gene_sets import GeneSets, read_gene_sets
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
     InputError
         An input does not fit, or no set has `min_genes` genes in the expression matrix.
     """
-    gene_sets = read_gene_sets(inputs.gene_sets)
+    gene_sets = read_gene_sets(inputs.gene_sets, name=read_gene_names(inputs.gene_names))
     measured = read_genes(inputs)
     available = _available(gene_sets, set(measured))
     kept = {

@@ -4,6 +4,7 @@ rule cohort:
         clinical=input_file("clinical"),
         expression=input_file("expression"),
         samples=optional_file("inputs", "expression_samples"),
+        gene_names=optional_file("inputs", "gene_names"),
         gene_sets=input_file("gene_sets"),
         features=ready_made_features,
     output:

@@ -3,6 +3,7 @@ rule pathways:
         patients="results/cohort/patients.tsv",
         expression=input_file("expression"),
         samples=optional_file("inputs", "expression_samples"),
+        gene_names=optional_file("inputs", "gene_names"),
         gene_sets=input_file("gene_sets"),
     output:
         pathways="results/pathways.h5",
