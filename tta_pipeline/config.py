@@ -83,6 +83,10 @@ class Inputs(Section):
     )
     event_column: str = Field("event", description="clinical column of the indicator, holding 0 and 1")
     event_means: Literal["event", "censorship"] = Field("event", description="what a 1 in the indicator says")
+    covariates: tuple[str, ...] = Field(
+        (),
+        description="columns of the clinical table to keep for clinical baselines, such as age, sex, stage and grade",
+    )
     site_column: str | None = Field(
         None, description="clinical column of the tissue source site; null reads it from TCGA barcodes, TCGA-<site>-..."
     )

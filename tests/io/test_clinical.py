@@ -11,7 +11,7 @@ import pytest
 
 from tta_pipeline.config import Inputs
 from tta_pipeline.errors import InputError
-from tta_pipeline.io.clinical import read_clinical
+from tta_pipeline.io.clinical import read_clinical, read_covariates
 
 
 def write_clinical(folder: Path, text: str, **options: Any) -> Inputs:
@@ -223,3 +223,31 @@ def test_survpaths_months_are_not_days(real_data: Path) -> None:
     inputs = Inputs(slides=path, clinical=path, expression=path, gene_sets=path, **columns)
     with pytest.raises(InputError, match=r"expected days .*found 118 as the longest of 319 times"):
         read_clinical(inputs, patients=set(pd.read_csv(path)["case_id"]))
+
+
+def test_covariates_stand_as_in_the_table(tmp_path: Path) -> None:
+    text = "patient_id,time_days,event,age,stage\nq,1,1,60,[Not Available]\np,1,1,,II\nother,1,1,5,I\n"
+    inputs = write_clinical(tmp_path, text, covariates=["stage", "age"])
+    found = read_covariates(inputs, patients={"p", "q"})
+    assert found.to_numpy().tolist() == [["q", "stage", ""], ["q", "age", "60"], ["p", "stage", "II"], ["p", "age", ""]]
+    none = write_clinical(tmp_path, text)
+    assert read_covariates(none, patients={"p", "q"}).empty
+    with pytest.raises(InputError, match="expected column 'grade'"):
+        read_covariates(write_clinical(tmp_path, text, covariates=["grade"]), patients={"p"})
+    twice = write_clinical(tmp_path, text + "p,1,1,,III\n", covariates=["stage"])
+    with pytest.raises(InputError, match="one value of each covariate per patient, found several for p"):
+        read_covariates(twice, patients={"p"})
+
+
+@pytest.mark.real
+def test_covariates_of_tcga_cdr(real_data: Path) -> None:
+    path = real_data / "clinical" / "tcga_cdr.csv"
+    names = ["age_at_initial_pathologic_diagnosis", "gender", "ajcc_pathologic_tumor_stage", "histological_grade"]
+    nowhere = dict.fromkeys(("slides", "expression", "gene_sets"), path)
+    table = pd.read_csv(path, dtype=str)
+    cases = set(table.loc[table["type"] == "STAD", "bcr_patient_barcode"])
+    found = read_covariates(Inputs(clinical=path, endpoint="DSS", covariates=names, **nowhere), patients=cases)
+    wide = found.pivot(index="patient_id", columns="covariate", values="value")
+    assert set(wide.index) == cases
+    assert set(wide["gender"]) == {"FEMALE", "MALE"}
+    assert 0.9 < (wide["age_at_initial_pathologic_diagnosis"] != "").mean() <= 1

@@ -72,6 +72,37 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     )
 
 
+def read_covariates(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
+    """Clinical covariates of patients as they stand in the table, "" where they are not known.
+
+    Returns
+    -------
+    Columns patient_id, covariate, value, in the order of the table and of `inputs.covariates`.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or two rows of a patient say different things.
+    """
+    sheet = sheets.read_sheet(inputs.clinical)
+    patient = _layout(inputs, sheet).patient
+    hint = "Name columns of the clinical table in inputs.covariates."
+    sheets.require_columns(sheet.columns, [patient, *inputs.covariates], path=inputs.clinical, hint=hint)
+    rows = sheet.loc[sheet[patient].isin(set(patients)), [patient, *inputs.covariates]].drop_duplicates()
+    twice = sheets.first_duplicates(rows[patient])
+    if twice:
+        raise InputError(
+            f"{inputs.clinical}: expected one value of each covariate per patient, found several for "
+            f"{sheets.listed(twice)}. Keep one row of each, or leave the covariate out."
+        )
+    found = [
+        (row[patient], name, "" if sheets.is_missing(row[name]) else row[name])
+        for _, row in rows.iterrows()
+        for name in inputs.covariates
+    ]
+    return pd.DataFrame(found, columns=["patient_id", "covariate", "value"])
+
+
 def _layout(inputs: Inputs, sheet: pd.DataFrame) -> Layout:
     if inputs.endpoint is not None:
         return find_layout(

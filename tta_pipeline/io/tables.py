@@ -20,6 +20,8 @@ SLIDES = {
     "mpp": "float64",
     "features": "string",
 }
+# results/cohort/covariates.tsv: clinical covariates as they stand in the table, "" where they are not known.
+COVARIATES = {"patient_id": "string", "covariate": "string", "value": "string"}
 # The sheet of slides that the command `sheet` writes and a user completes.
 SHEET = {"slide_id": "string", "patient_id": "string", "path": "string", "mpp": "float64"}
 BATCHES = {"slide_id": "string", "batch": "string"}

@@ -9,7 +9,7 @@ import pandas as pd
 from tta_pipeline.config import BadSlides, Cohort, Inputs
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, sheets, tables
-from tta_pipeline.io.clinical import read_clinical
+from tta_pipeline.io.clinical import read_clinical, read_covariates
 from tta_pipeline.io.cohort import read_slides, slide_type
 from tta_pipeline.io.expression import read_expression_index
 from tta_pipeline.io.gene_names import read_gene_names
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> None:
-    """Join slides, clinical table and RNA by patient; write patients.tsv, slides.tsv, attrition.tsv and batches.tsv.
+    """Join slides, clinical table and RNA by patient; write patients, slides, covariates, attrition and batches.tsv.
 
     A candidate is a patient with a slide or with RNA; a candidate with a slide, RNA and a known outcome is in.
     Every candidate and every slide of the sheet stands either in patients.tsv / slides.tsv or in attrition.tsv.
@@ -61,6 +61,10 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
     attrition = pd.concat([_attrition(why_out, slides, bad), _of_other_types(other), _of_samples(unused)])
     tables.write_table(out / "attrition.tsv", attrition, columns=tables.ATTRITION)
+    covariates = read_covariates(inputs, patients=kept)
+    tables.write_table(out / "covariates.tsv", covariates, columns=tables.COVARIATES)
+    for name, values in covariates.groupby("covariate", sort=False)["value"]:
+        log.info("covariate %s: %d of %d patients lack it", name, int((values == "").sum()), len(kept))
     said = "cohort: %d patients with %d events, %d slides; left out: %d patients, %d slides"
     n_out = len(why_out) - len(kept), len(sheet) - len(usable)
     log.info(said, len(kept), int(patients["event"].sum()), len(usable), *n_out)

@@ -11,6 +11,7 @@ rule cohort:
         patients="results/cohort/patients.tsv",
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
+        covariates="results/cohort/covariates.tsv",
         batches=update("results/cohort/batches.tsv"),
     log:
         "logs/cohort/cohort.log",
