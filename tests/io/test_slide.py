@@ -10,7 +10,8 @@ from PIL import Image
 from tests.slides import TILE_PX, damage, glass, with_tissue, write_slide
 from tta_pipeline.errors import SlideError
 from tta_pipeline.io import slide as slide_module
-from tta_pipeline.io.slide import open_slide, resolve_mpp
+from tta_pipeline.io.resolution import resolve_mpp
+from tta_pipeline.io.slide import open_slide
 from tta_pipeline.numerics.grid import reading_step_px
 from tta_pipeline.numerics.resampling import resample
 

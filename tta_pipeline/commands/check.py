@@ -23,7 +23,7 @@ from tta_pipeline.io.gene_sets import read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
 from tta_pipeline.numerics import flow
 from tta_pipeline.numerics.grid import tile_edge_level0_px
-from tta_pipeline.stages import cohort, splits
+from tta_pipeline.stages import cohort, pathways, splits
 
 T = TypeVar("T")
 # Of a slide's area; TCGA's diagnostic slides have a fifth to a half.
@@ -112,15 +112,9 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
         findings.say(f"expression: {len(expression[0])} patients, {len(expression[1])} samples not used")
     if sets is None or genes is None:
         return
-    measured = set(genes)
-    available = {name: sum(gene in measured for gene in members) for name, members in sets.items()}
-    pathways = options.pathways
-    kept = [
-        name
-        for name, count in available.items()
-        if count >= pathways.min_genes and count >= pathways.min_coverage * len(sets[name])
-    ]
-    part = sum(available.values()) / sum(map(len, sets.values()))
+    available = pathways.available_genes(sets, set(genes))
+    kept = pathways.kept_sets(sets, available, options.pathways)
+    part = sum(map(len, available.values())) / sum(map(len, sets.values()))
     findings.say(f"gene sets: {len(kept)} of {len(sets)} are kept; {part:.0%} of their genes are among {len(genes)}")
     if not kept:
         findings.problems.append(f"{inputs.gene_sets}: expected sets that the expression covers, found none.")

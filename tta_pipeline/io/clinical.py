@@ -182,15 +182,8 @@ def _column(cells: pd.Series, parse: Callable[[str], float], *, wanted: str, pat
 
 
 def _time(cell: str) -> float:
-    value = _number(cell)
+    value = sheets.number(cell)
     return value if 0 <= value < math.inf else math.nan
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def _site(patient: str, row: pd.Series, column: str | None) -> str:

@@ -18,10 +18,7 @@ _CBIOPORTAL = {"OS": "OS", "DSS": "DSS", "PFI": "PFS", "DFI": "DFS"}
 
 def binary(cell: str) -> float:
     """0 or 1; NaN for anything else."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return math.nan
+    value = sheets.number(cell)
     return value if value in (0.0, 1.0) else math.nan
 
 

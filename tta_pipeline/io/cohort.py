@@ -8,10 +8,10 @@ import pandas as pd
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
+from tta_pipeline.io.resolution import MPP_LIMITS
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SLIDE_TYPE = re.compile(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)")
-_MPP_LIMITS = (0.05, 20.0)
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
 
@@ -107,14 +107,7 @@ def _problems_of_slide(row: pd.Series) -> list[str]:
         for name in ("path", "features", "mask")
         if row[name] and not Path(row[name]).exists()
     ]
-    low, high = _MPP_LIMITS
-    if not sheets.is_missing(row["mpp"]) and not low < _number(row["mpp"]) < high:
+    low, high = MPP_LIMITS
+    if not sheets.is_missing(row["mpp"]) and not low < sheets.number(row["mpp"]) < high:
         problems.append(f"mpp {row['mpp']!r} is not between {low} and {high} µm per pixel")
     return problems
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan

@@ -109,7 +109,7 @@ def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
     try:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
-        values = np.array([_number(cell) for cell in cells])
+        values = np.array([sheets.number(cell) for cell in cells])
     largest = np.finfo(np.float32).max
     bad = ~(np.abs(values) <= largest)  # true for NaN and infinity too
     if bad.any():
@@ -119,10 +119,3 @@ def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
             f"({int(bad.sum())} such values in this row). Fill the value in, or drop the patient or the gene."
         )
     return values.astype(np.float32)
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")

@@ -4,6 +4,7 @@ import csv
 import difflib
 import gzip
 import importlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,14 @@ MISSING = frozenset(
 def is_missing(cell: str) -> bool:
     """Whether a cell says that its value is not known."""
     return cell.strip().lower() in MISSING
+
+
+def number(cell: str) -> float:
+    """The number in a cell, NaN where it holds none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
 
 
 def listed(items: Iterable[object], *, most: int = 10) -> str:

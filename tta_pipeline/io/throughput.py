@@ -21,13 +21,8 @@ class Throughput:
     def __init__(self, *, total: int):
         self._seconds_waited = 0.0
         self._at_terminal = sys.stderr.isatty()
-        # A line of its own for each state, so that a log can be read while it grows.
         self._bar = tqdm(
-            total=total,
-            unit="tiles",
-            desc="tiles",
-            mininterval=_TERMINAL_SECONDS if self._at_terminal else _LOG_SECONDS,
-            disable=not self._at_terminal,
+            total=total, unit="tiles", desc="tiles", mininterval=_TERMINAL_SECONDS, disable=not self._at_terminal
         )
         self._total, self._done = total, 0
         self._started = self._told = time.monotonic()

@@ -29,12 +29,8 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
     """
     gene_sets = read_gene_sets(inputs.gene_sets, name=read_gene_names(inputs.gene_names))
     measured = read_genes(inputs)
-    available = _available(gene_sets, set(measured))
-    kept = {
-        name: genes
-        for name, genes in available.items()
-        if len(genes) >= config.min_genes and len(genes) >= config.min_coverage * len(gene_sets[name])
-    }
+    available = available_genes(gene_sets, set(measured))
+    kept = kept_sets(gene_sets, available, config)
     if not kept:
         raise InputError(
             f"{inputs.gene_sets}: expected sets with at least min_genes = {config.min_genes} genes and the part "
@@ -63,7 +59,17 @@ def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pa
     )
 
 
-def _available(gene_sets: GeneSets, measured: set[str]) -> GeneSets:
+def kept_sets(gene_sets: GeneSets, available: GeneSets, config: Pathways) -> GeneSets:
+    """Available genes of the sets that have enough of them."""
+    return {
+        name: genes
+        for name, genes in available.items()
+        if len(genes) >= max(config.min_genes, config.min_coverage * len(gene_sets[name]))
+    }
+
+
+def available_genes(gene_sets: GeneSets, measured: set[str]) -> GeneSets:
+    """Genes of each set that were measured, in its order."""
     return {name: [gene for gene in genes if gene in measured] for name, genes in gene_sets.items()}
 
 
