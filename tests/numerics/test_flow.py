@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.numerics.test_metrics import fold
 from tta_pipeline.errors import InputError
-from tta_pipeline.numerics.flow import attrition_steps, check_tested, events_per_fold
+from tta_pipeline.numerics.flow import attrition_steps, bad_slides, check_tested, events_per_fold
 
 REASONS = [f"reason {number}" for number in range(12)]
 
@@ -94,3 +94,23 @@ def test_a_risk_of_a_training_patient_is_an_error():
         check_tested({"tta": [part]}, splits=leaked)
     with pytest.raises(InputError, match="repeat 0, fold 0"):
         check_tested({"tta": [part]}, splits=good.assign(fold=1))
+
+
+def test_bad_slides_are_those_that_could_not_be_used_whatever_the_stage():
+    """Not those whose patient is out, nor those of a type that the study does not use."""
+    gone = [
+        ("slide", "a", "p1", "cohort", "NaN in 3 rows"),
+        ("slide", "b", "p2", "cohort", "patient left out: no RNA"),
+        ("slide", "c", "p1", "cohort", "slide type TS"),
+        ("patient", "p2", "p2", "cohort", "no RNA"),
+        ("sample", "x", "p1", "cohort", "sample type 11"),
+    ]
+    attrition = pd.DataFrame(gone, columns=["kind", "id", "patient_id", "stage", "reason"])
+    rows = [("d", "p1", "no tissue"), ("e", "p1", ""), ("f", "p3", "")]
+    features = pd.DataFrame(rows, columns=["slide_id", "patient_id", "excluded"], dtype="string")
+    found = bad_slides(attrition, features=features, left_later={"f": "damaged"})
+    assert found.to_numpy().tolist() == [
+        ["a", "p1", "cohort", "NaN in 3 rows"],
+        ["d", "p1", "tiles, features", "no tissue"],
+        ["f", "p3", "train, evaluate", "damaged"],
+    ]

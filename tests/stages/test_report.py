@@ -367,3 +367,24 @@ def test_many_models_are_shown_beside_the_first_one(tmp_path):
     assert [page.count(f"tta − {other}</td>") for other in models[1:]] == [1, 1, 1, 1]  # noqa: RUF001
     assert "b − c" not in page  # noqa: RUF001
     assert "6 pairs without the first model are in comparisons.tsv" in page
+
+
+@pytest.mark.parametrize("n_slides", [0, 2])
+def test_slides_that_were_tiled_and_those_that_could_not_be_used(study, tmp_path, n_slides):
+    """The sheet of overlays is written where slides were tiled, even if none could be used: the rule promises it."""
+    given, _ = study
+    rows = [(f"s{number}", 0.25, "sheet", 12.5, 900.0, 40, 7, 3, 2, 1, "gone.png") for number in range(n_slides)]
+    quality = tmp_path / "b0001.quality.tsv"
+    tables.write_table(quality, pd.DataFrame(rows, columns=list(tables.QUALITY)), columns=tables.QUALITY)
+    attrition = tmp_path / "attrition.tsv"
+    bad = [("slide", "x1", "P00", "cohort", "no <tissue>"), ("slide", "x2", "Q", "cohort", "patient left out: no RNA")]
+    tables.write_table(attrition, pd.DataFrame(bad, columns=list(tables.ATTRITION)), columns=tables.ATTRITION)
+    report.run(**given | {"attrition": attrition}, quality=[quality], out=tmp_path / "out", config=CONFIG)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "slides.png").is_file()
+    assert read(tmp_path / "out", "bad_slides")["slide_id"].tolist() == ["x1"]
+    assert "no &lt;tissue&gt;" in page
+    assert len(read(tmp_path / "out", "slides")) == n_slides
+    assert ("2 slides were tiled: 25 mm² of tissue, 80 tiles kept" in page) == (n_slides == 2)
+    assert ("6 with too much ink" in page) == (n_slides == 2)
+    assert ("4 out of focus" in page) == (n_slides == 2)
