@@ -83,6 +83,11 @@ class Inputs(Section):
     )
     event_column: str = Field("event", description="clinical column of the indicator, holding 0 and 1")
     event_means: Literal["event", "censorship"] = Field("event", description="what a 1 in the indicator says")
+    check_event_rate: bool = Field(
+        True,
+        description="stop where the events of 30 or more TCGA patients are as many as their projects have censored "
+        "patients (TCGA-CDR)",
+    )
     covariates: tuple[str, ...] = Field(
         (),
         description="columns of the clinical table to keep for clinical baselines, such as age, sex, stage and grade",

@@ -12,6 +12,7 @@ from tta_pipeline.config import Inputs
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
 from tta_pipeline.io.clinical_layouts import Layout, find_layout
+from tta_pipeline.io.event_rates import find_exchanged
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     ------
     InputError
         A column is missing, a patient has two outcomes, a time is no number or negative, an indicator is not 0 or 1,
-        times that cannot be of their unit, or identifiers that are not those of cases.
+        times that cannot be of their unit, identifiers that are not those of cases, or an indicator whose events are as
+        many as a TCGA project has censored patients.
     """
     path = inputs.clinical
     sheet = sheets.read_sheet(path)
@@ -60,6 +62,7 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     _check_unit(times, layout, inputs, path=path)
     indicator = _column(table[layout.event], layout.indicator, wanted=layout.indicator_wanted, path=path)
     event = indicator == (1.0 if layout.one_means == "event" else 0.0)
+    _check_events(event[indicator.notna()], layout, inputs, path=path)
     redaction = table.get(layout.redacted, pd.Series("", index=table.index))
     return pd.DataFrame(
         {
@@ -165,6 +168,21 @@ def _check_unit(times: pd.Series, layout: Layout, inputs: Inputs, *, path: Path)
         )
 
 
+def _check_events(event: pd.Series, layout: Layout, inputs: Inputs, *, path: Path) -> None:
+    """Stop where events and censored patients seem to be exchanged."""
+    if not inputs.check_event_rate:
+        return
+    sites = [_site_of_barcode(str(name)) for name in event.index]
+    found = find_exchanged(sites, event=event.to_numpy(bool), endpoint=inputs.endpoint)
+    if found is not None:
+        raise InputError(
+            f"{path}: column {layout.event}: expected about {found.expected:.0f} events among {found.patients} "
+            f"patients, as TCGA-CDR counts for {found.endpoint} of TCGA-{found.project}, found {found.events} where a "
+            f"1 says {layout.one_means} (inputs.event_means), as if it said the opposite. Correct event_means or the "
+            "table, or set inputs: {check_event_rate: false} if that is true."
+        )
+
+
 def _column(cells: pd.Series, parse: Callable[[str], float], *, wanted: str, path: Path) -> pd.Series:
     """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error."""
     values = [math.nan if sheets.is_missing(cell) else parse(cell) for cell in cells]
@@ -189,5 +207,9 @@ def _time(cell: str) -> float:
 def _site(patient: str, row: pd.Series, column: str | None) -> str:
     if column is not None:
         return "" if sheets.is_missing(row[column]) else str(row[column])
+    return _site_of_barcode(patient)
+
+
+def _site_of_barcode(patient: str) -> str:
     barcode = _TCGA_SITE.match(patient)
     return barcode.group(1) if barcode else ""
