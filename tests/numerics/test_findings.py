@@ -16,7 +16,7 @@ def splits_of(parts):
 
 def test_a_sound_study_has_no_findings():
     models = {"tta": [fold(number=0), fold(number=1)]}
-    assert findings.of_test_parts(c_per_part(models), few_events=10) == []
+    assert findings.of_test_parts(c_per_part(models)) == []
     assert findings.of_risks(models) == []
     assert findings.of_missing_patients(models, splits=splits_of(models["tta"])) == []
     assert findings.of_direction(pd.DataFrame({"model": ["tta"], "c_high": [0.6]})) == []
@@ -26,7 +26,7 @@ def test_a_sound_study_has_no_findings():
 def test_few_events_are_named_once_for_all_models():
     events = np.arange(60) < 4
     models = {name: [fold(event=events), fold(number=1)] for name in ("a", "b")}
-    found = findings.of_test_parts(c_per_part(models), few_events=10)
+    found = findings.of_test_parts(c_per_part(models))
     assert found == [
         "1 of 2 test parts have fewer than 10 events (repeat 0 fold 0: 4): their C-indices say little on their own."
     ]
@@ -34,11 +34,21 @@ def test_few_events_are_named_once_for_all_models():
 
 def test_undefined_c_indices_are_named_with_their_reason():
     models = {"a": [fold(event=np.zeros(60, dtype=bool))]}
-    found = findings.of_test_parts(c_per_part(models), few_events=0)
-    assert found == [
+    found = findings.of_test_parts(c_per_part(models))
+    assert found[1:] == [
         "1 of 1 C-indices are undefined (a repeat 0 fold 0 seed 0: no events among 60 patients). "
         "Means are over the defined ones."
     ]
+
+
+def test_shared_sites_are_said_with_the_worst_part():
+    events = pd.DataFrame({"repeat": 0, "fold": [0, 1, 2], "n_test_sites": [4, 9, 3], "n_shared_sites": [1, 7, 0]})
+    found = findings.of_shared_sites(events)
+    assert len(found) == 1
+    assert found[0].startswith(
+        "2 of 3 test parts have tissue source sites that train as well (up to 7 of 9, in repeat 0 "
+    )
+    assert findings.of_shared_sites(events.assign(n_shared_sites=0)) == []
 
 
 def test_constant_risks():

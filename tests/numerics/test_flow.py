@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tests.numerics.test_metrics import fold
 from tta_pipeline.errors import InputError
-from tta_pipeline.numerics.flow import attrition_steps, bad_slides, check_tested, events_per_fold
+from tta_pipeline.numerics.flow import (
+    attrition_steps,
+    bad_slides,
+    check_tested,
+    describe_parts,
+    events_per_fold,
+    unused_samples,
+)
 
 REASONS = [f"reason {number}" for number in range(12)]
 
@@ -68,20 +75,39 @@ def test_slides_that_left_at_features_and_at_train_are_named_by_their_stage():
 def test_events_per_fold():
     splits = pd.DataFrame(
         [
-            (0, 0, "a", "train"),
-            (0, 0, "b", "train"),
-            (0, 0, "c", "test"),
-            (0, 1, "a", "test"),
-            (0, 1, "b", "validation"),
+            (0, 0, "a", "train", True, "S1"),
+            (0, 0, "b", "train", False, "S2"),
+            (0, 0, "c", "test", True, "S1"),
+            (0, 1, "a", "test", True, "S1"),
+            (0, 1, "b", "validation", False, ""),
         ],
-        columns=["repeat", "fold", "patient_id", "role"],
+        columns=["repeat", "fold", "patient_id", "role", "event", "site"],
     )
-    table = events_per_fold(splits, event={"a": True, "b": False, "c": True})
+    table = events_per_fold(describe_parts(splits))
     assert table.loc[0].to_dict() == {
         "repeat": 0, "fold": 0, "n_train": 2, "n_train_events": 1,
         "n_validation": 0, "n_validation_events": 0, "n_test": 1, "n_test_events": 1,
+        "n_test_sites": 1, "n_shared_sites": 1,
     }  # fmt: skip
     assert table.loc[1, ["n_test_events", "n_validation", "n_validation_events"]].tolist() == [1, 1, 0]
+    assert table.loc[1, ["n_test_sites", "n_shared_sites"]].tolist() == [1, 0]
+
+
+def test_unused_samples_are_counted_by_reason():
+    attrition = pd.DataFrame(
+        [
+            ("sample", "TCGA-A-1-11A", "TCGA-A-1", "cohort", "sample type 11 (solid tissue normal)"),
+            ("sample", "TCGA-A-1-01A-1", "TCGA-A-1", "cohort", "TCGA-A-1-01A-2 of the patient is used"),
+            ("sample", "TCGA-A-2-01A-1", "TCGA-A-2", "cohort", "TCGA-A-2-01A-2 of the patient is used"),
+            ("patient", "TCGA-A-3", "TCGA-A-3", "cohort", "no slide"),
+        ],
+        columns=["kind", "id", "patient_id", "stage", "reason"],
+    )
+    assert unused_samples(attrition).to_numpy().tolist() == [
+        ["another sample of the patient is used", 2, 2, "TCGA-A-1-01A-1"],
+        ["sample type 11 (solid tissue normal)", 1, 1, "TCGA-A-1-11A"],
+    ]
+    assert unused_samples(attrition[:0]).empty
 
 
 def test_a_risk_of_a_training_patient_is_an_error():

@@ -22,13 +22,14 @@ from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.gene_sets import read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
 from tta_pipeline.numerics import flow
+from tta_pipeline.numerics.cost import Training, estimate
+from tta_pipeline.numerics.findings import FEW_EVENTS
 from tta_pipeline.numerics.grid import tile_edge_level0_px
 from tta_pipeline.stages import cohort, pathways, splits
 
 T = TypeVar("T")
 # Of a slide's area; TCGA's diagnostic slides have a fifth to a half.
 _TISSUE_PART = 0.3
-_FEATURE_BYTES = 2
 _THREADS = 16
 _MOST_PROBLEMS = 50
 
@@ -56,7 +57,17 @@ class _Findings:
         self.lines.append(line)
 
 
-def run(*, study: Path, width: int = 1024, tiles_per_second: float | None = None) -> None:
+@dataclass(frozen=True)
+class _Header:
+    """What a slide's header says; tiles: those that would cover it."""
+
+    mpp: float
+    mpp_source: str
+    pixels: float
+    tiles: float
+
+
+def run(*, study: Path, width: int = 1024, tiles_per_second: float = 17.0) -> None:
     """Read a study's tables and the headers of its slides; print who is in, what will be made, and every problem.
 
     Parameters
@@ -66,7 +77,7 @@ def run(*, study: Path, width: int = 1024, tiles_per_second: float | None = None
     width
         Features per tile of the encoder, for the estimate of disk.
     tiles_per_second
-        Of the features stage, as its log says, for an estimate of time.
+        Of the features stage, as its log says, for the estimate of time; 17 is ResNet-50 on two CPU cores.
 
     Raises
     ------
@@ -121,7 +132,7 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
 
 
 def _check_headers(
-    slides: pd.DataFrame, options: config.Study, findings: _Findings, *, width: int, tiles_per_second: float | None
+    slides: pd.DataFrame, options: config.Study, findings: _Findings, *, width: int, tiles_per_second: float
 ) -> None:
     """Open every slide, read no pixel, and estimate what tiles and features will cost."""
     images = slides[(slides["path"] != "") & (slides["features"] == "")]
@@ -129,13 +140,14 @@ def _check_headers(
     if images.empty:
         return
 
-    def opened(row: tuple[str, str, float]) -> tuple[float, str, float] | SlideError:
+    def opened(row: tuple[str, str, float]) -> _Header | SlideError:
         slide_id, path, mpp = row
         try:
             with open_slide(
                 Path(path), slide_id=slide_id, mpp=mpp, mpp_from_objective=options.tiles.mpp_from_objective
             ) as slide:
-                return slide.mpp, slide.mpp_source, _tiles_of(slide, options.tiles)
+                pixels = float(slide.width_level0 * slide.height_level0)
+                return _Header(slide.mpp, slide.mpp_source, pixels, tiles=_tiles_of(slide, options.tiles))
         except SlideError as error:
             return error
 
@@ -149,21 +161,39 @@ def _check_headers(
     findings.say(f"headers: {len(good)} slides can be opened, {len(bad)} cannot (bad_slides allows {limit})")
     if not good:
         return
-    sources = Counter(source for _, source, _ in good)
-    range_um = f"{min(mpp for mpp, _, _ in good):.4g} to {max(mpp for mpp, _, _ in good):.4g}"
+    sources = Counter(header.mpp_source for header in good)
+    range_um = f"{min(header.mpp for header in good):.4g} to {max(header.mpp for header in good):.4g}"
     said = ", ".join(f"{count} by {source}" for source, count in sources.most_common())
     findings.say(f"resolution: {range_um} µm per pixel ({said})")
-    coarse = sum(mpp > options.tiles.mpp * options.tiles.max_upsampling for mpp, _, _ in good)
+    coarse = sum(header.mpp > options.tiles.mpp * options.tiles.max_upsampling for header in good)
     if coarse:
         findings.say(f"resolution: {coarse} slides are too coarse for tiles of {options.tiles.mpp:g} µm per pixel")
-    expected = _TISSUE_PART * sum(count for _, _, count in good)
+    expected = _TISSUE_PART * sum(header.tiles for header in good)
     if options.tiles.max_tiles is not None:
         expected = min(expected, float(options.tiles.max_tiles) * len(good))
-    disk_gb = expected * width * _FEATURE_BYTES / 1e9
-    hours = "" if tiles_per_second is None else f", {expected / tiles_per_second / 3600:.1f} hours of features"
     findings.say(
-        f"expected: about {expected:,.0f} tiles if {_TISSUE_PART:.0%} of the slides is tissue; {disk_gb:.2f} GB of "
-        f"features at {width} per tile{hours}"
+        f"expected: about {expected:,.0f} tiles if {_TISSUE_PART:.0%} of the slides is tissue; with {width} features per "
+        f"tile, {tiles_per_second:g} tiles/s, and tiles and train as on two CPU cores, jobs one after the other:"
+    )
+    costs = estimate(
+        slides=len(good),
+        pixels=sum(header.pixels for header in good),
+        tiles=expected,
+        width=width,
+        tiles_per_second=tiles_per_second,
+        training=_training(options, patients=images["patient_id"].nunique()),
+    )
+    for cost in costs:
+        findings.say(f"expected: {cost.stage}: {cost.disk_gb:.2f} GB, {cost.hours:.1f} hours")
+
+
+def _training(options: config.Study, *, patients: int) -> Training:
+    splits, train = options.splits, options.train
+    return Training(
+        fits=len(options.models) * splits.repeats * splits.folds * len(train.seeds),
+        epochs=train.epochs,
+        patients=patients * (1 - 1 / splits.folds) * (1 - splits.validation_fraction),
+        patches=train.patches,
     )
 
 
@@ -195,7 +225,7 @@ def _describe_cohort(options: config.Study, findings: _Findings) -> None:
 
 def _test_parts(parts: pd.DataFrame) -> Iterator[str]:
     for row in parts[parts["role"] == "test"].to_dict("records"):
-        few = " (fewer than 10: its C-index says little)" if row["events"] < splits.FEW_EVENTS else ""
+        few = " (fewer than 10: its C-index says little)" if row["events"] < FEW_EVENTS else ""
         yield (
             f"test part {row['repeat']}.{row['fold']}: {row['patients']} patients, {row['events']} events{few}, "
             f"{row['sites']} sites of which {row['shared_sites']} train as well"

@@ -112,7 +112,11 @@ EVENTS = {
     "n_validation_events": "int64",
     "n_test": "int64",
     "n_test_events": "int64",
+    "n_test_sites": "int64",
+    "n_shared_sites": "int64",
 }
+# One row per reason for which samples of expression are not used.
+SAMPLES = {"reason": "string", "samples": "int64", "patients": "int64", "example": "string"}
 # One row per step at which patients or slides left; the first of a kind is where it starts.
 ATTRITION_STEPS = {"kind": "string", "stage": "string", "reason": "string", "left": "int64", "remaining": "int64"}
 # One row per slide that could not be used.
@@ -129,6 +133,7 @@ TABLES = {
     "events": EVENTS,
     "attrition": ATTRITION_STEPS,
     "bad_slides": BAD_SLIDES,
+    "samples": SAMPLES,
     "slides": tables.QUALITY,
 }
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tta_pipeline.numerics.metrics import TIED_RISK, Fold
 
+FEW_EVENTS = 10  # in a test part: with fewer, one patient moves the C-index by several hundredths
 _MOST_NAMED = 6
 
 
@@ -19,17 +20,17 @@ def of_choice(models: Sequence[str]) -> list[str]:
     ]
 
 
-def of_test_parts(metrics: pd.DataFrame, *, few_events: int) -> list[str]:
+def of_test_parts(metrics: pd.DataFrame) -> list[str]:
     """Test parts with few events and those without a C-index."""
     found = []
     by_fold = metrics.drop_duplicates(["repeat", "fold"]).sort_values(["repeat", "fold"])
-    few = by_fold[by_fold["n_events"] < few_events]
+    few = by_fold[by_fold["n_events"] < FEW_EVENTS]
     if len(few):
         named = _named(
             f"repeat {row['repeat']} fold {row['fold']}: {row['n_events']}" for row in few.to_dict("records")
         )
         found.append(
-            f"{len(few)} of {len(by_fold)} test parts have fewer than {few_events} events ({named}): "
+            f"{len(few)} of {len(by_fold)} test parts have fewer than {FEW_EVENTS} events ({named}): "
             "their C-indices say little on their own."
         )
     undefined = metrics[metrics["c_index"].isna()]
@@ -42,6 +43,22 @@ def of_test_parts(metrics: pd.DataFrame, *, few_events: int) -> list[str]:
             f"{len(undefined)} of {len(metrics)} C-indices are undefined ({named}). Means are over the defined ones."
         )
     return found
+
+
+def of_shared_sites(events: pd.DataFrame) -> list[str]:
+    """Test parts with patients of sites that train as well: a model may know the site's stain and scanner.
+
+    events: repeat, fold, n_test_sites, n_shared_sites.
+    """
+    shared = events[events["n_shared_sites"] > 0]
+    if shared.empty:
+        return []
+    most = shared.loc[shared["n_shared_sites"].idxmax()]
+    return [
+        f"{len(shared)} of {len(events)} test parts have tissue source sites that train as well (up to "
+        f"{most['n_shared_sites']} of {most['n_test_sites']}, in repeat {most['repeat']} fold {most['fold']}): a risk "
+        "may have learnt sites. splits.group_by_site keeps them apart."
+    ]
 
 
 def of_risks(models: Mapping[str, Sequence[Fold]]) -> list[str]:

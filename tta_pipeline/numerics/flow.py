@@ -74,25 +74,59 @@ def bad_slides(attrition: pd.DataFrame, *, features: pd.DataFrame, left_later: M
     return rows[rows["reason"].fillna("") != ""].drop_duplicates("slide_id")
 
 
-def events_per_fold(splits: pd.DataFrame, *, event: Mapping[str, bool]) -> pd.DataFrame:
-    """Patients and events of each role, one row per repeat and fold.
+def describe_parts(table: pd.DataFrame) -> pd.DataFrame:
+    """Patients, events and sites of each part, and how many of its sites train as well.
 
     Parameters
     ----------
-    splits
-        repeat, fold, patient_id, role ("train", "validation", "test").
-    event
-        patient_id -> whether the event was observed.
+    table
+        repeat, fold, patient_id, role ("train", "validation", "test"), event (bool), site ("" where not known).
+
+    Returns
+    -------
+    Columns repeat, fold, role, patients, events, sites, shared_sites; shared_sites is 0 for the training part.
     """
-    table = splits.assign(event=splits["patient_id"].map(event).astype("int64"))
     rows = []
-    for (repeat, fold), part in table.groupby(["repeat", "fold"]):
+    for (repeat, fold), own in table.groupby(["repeat", "fold"]):
+        sites = {role: set(part["site"]) - {""} for role, part in own.groupby("role")}
+        for role, part in own.groupby("role"):
+            shared = sites[role] & sites.get("train", set()) if role != "train" else set()
+            rows.append((repeat, fold, role, len(part), int(part["event"].sum()), len(sites[role]), len(shared)))
+    return pd.DataFrame(rows, columns=["repeat", "fold", "role", "patients", "events", "sites", "shared_sites"])
+
+
+def events_per_fold(parts: pd.DataFrame) -> pd.DataFrame:
+    """The table of `describe_parts` with one row per repeat and fold.
+
+    Returns
+    -------
+    Columns repeat, fold; n_train, n_train_events, and the same of validation and test; n_test_sites, and
+    n_shared_sites of these that train as well.
+    """
+    rows = []
+    for (repeat, fold), own in parts.groupby(["repeat", "fold"]):
+        of = own.set_index("role").reindex(["train", "validation", "test"], fill_value=0)
         row = {"repeat": repeat, "fold": fold}
-        for role in ("train", "validation", "test"):
-            own = part.loc[part["role"] == role, "event"]
-            row |= {f"n_{role}": len(own), f"n_{role}_events": int(own.sum())}
-        rows.append(row)
+        for role in of.index:
+            row |= {f"n_{role}": int(of["patients"][role]), f"n_{role}_events": int(of["events"][role])}
+        rows.append(row | {"n_test_sites": int(of["sites"]["test"]), "n_shared_sites": int(of["shared_sites"]["test"])})
     return pd.DataFrame(rows)
+
+
+def unused_samples(attrition: pd.DataFrame) -> pd.DataFrame:
+    """Samples of expression that are not used, by reason: columns reason, samples, patients, example.
+
+    Parameters
+    ----------
+    attrition
+        As of `attrition_steps`; a reason may begin with the barcode of the sample that is used instead.
+    """
+    samples = attrition[attrition["kind"] == "sample"]
+    reasons = samples["reason"].str.replace(r"^TCGA-\S+", "another sample", regex=True)
+    grouped = samples.assign(reason=reasons).groupby("reason", sort=False)
+    rows = [(reason, len(own), own["patient_id"].nunique(), own["id"].iloc[0]) for reason, own in grouped]
+    table = pd.DataFrame(rows, columns=["reason", "samples", "patients", "example"])
+    return table.sort_values("samples", ascending=False, ignore_index=True)
 
 
 def check_tested(models: Mapping[str, Sequence[Fold]], *, splits: pd.DataFrame) -> None:

@@ -20,7 +20,6 @@ from tta_pipeline.numerics.metrics import Fold, check_outcomes
 
 log = logging.getLogger(__name__)
 
-FEW_EVENTS = 10
 MOST_PAIRED = 4  # models up to which the page shows every pair
 ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
 TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
@@ -90,11 +89,12 @@ def run(
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
     made["groups"] = pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
-    made["events"] = flow.events_per_fold(roles, event=dict(zip(cohort["patient_id"], cohort["event"], strict=True)))
+    made["events"] = flow.events_per_fold(flow.describe_parts(roles.merge(cohort, on="patient_id")))
     left = tables.read_table(attrition, columns=tables.ATTRITION)
     features = study.read_feature_table(slides, manifests)
     left_later = left_out | left_in_training
     made["attrition"] = flow.attrition_steps(left, patients=cohort, features=features, left_later=left_later)
+    made["samples"] = flow.unused_samples(left)
     made["bad_slides"] = flow.bad_slides(left, features=features, left_later=left_later)
     made["slides"] = pd.concat(
         [tables.empty(tables.QUALITY), *(tables.read_table(path, columns=tables.QUALITY) for path in quality)]
@@ -110,7 +110,8 @@ def run(
     )
     warnings = [
         *findings.of_choice([model for model in models if model.endswith(ON_TEST)]),
-        *findings.of_test_parts(made["metrics"], few_events=FEW_EVENTS),
+        *findings.of_test_parts(made["metrics"]),
+        *findings.of_shared_sites(made["events"]),
         *findings.of_risks(models),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(models, splits=roles),
@@ -133,7 +134,7 @@ def run(
             "truth": truth is not None,
             "level": f"{config.confidence:.0%}",
             "bootstrap": config.bootstrap,
-            "few_events": FEW_EVENTS,
+            "few_events": findings.FEW_EVENTS,
             "on_test": ON_TEST,
             "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
             "left_out_sets": sets[~sets["kept"]].to_dict("records"),
@@ -259,7 +260,7 @@ def _pictures(
 ) -> dict[str, bytes]:
     pictures = {
         "c_index": figures.c_index(made["metrics"], made["summary"]),
-        "events": cohort_figures.events(made["events"], warn_below=FEW_EVENTS),
+        "events": cohort_figures.events(made["events"], warn_below=findings.FEW_EVENTS),
         "coverage": cohort_figures.coverage(sets),
         **{
             f"attrition_{kind}s": cohort_figures.attrition(made["attrition"], kind=kind)

@@ -10,11 +10,10 @@ from tta_pipeline.config import Splits
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets, tables
 from tta_pipeline.io.published_splits import read_splits
-from tta_pipeline.numerics import folds
+from tta_pipeline.numerics import flow, folds
+from tta_pipeline.numerics.findings import FEW_EVENTS
 
 log = logging.getLogger(__name__)
-
-FEW_EVENTS = 10
 
 
 def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
@@ -44,7 +43,7 @@ def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
     table = table.sort_values(["repeat", "fold", "patient_id"], ignore_index=True)
     _check_parts(table.merge(cohort, on="patient_id"), config)
     tables.write_table(out, table, columns=tables.SPLITS)
-    tables.write_table(parts, describe_parts(table.merge(cohort, on="patient_id")), columns=tables.PARTS)
+    tables.write_table(parts, flow.describe_parts(table.merge(cohort, on="patient_id")), columns=tables.PARTS)
 
 
 def _draw(cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
@@ -151,20 +150,6 @@ def _check_one_role(table: pd.DataFrame, path: Path) -> None:
             f"{path}: expected each patient in one test part per repeat, found more for {sheets.listed(again)}. "
             "Number splits that overlap as repeats."
         )
-
-
-def describe_parts(table: pd.DataFrame) -> pd.DataFrame:
-    """Patients, events and sites of each part, and how many of its sites train as well: columns of `tables.PARTS`.
-
-    table: repeat, fold, patient_id, role, event, site ("" where not known).
-    """
-    rows = []
-    for (repeat, fold), own in table.groupby(["repeat", "fold"]):
-        sites = {role: set(part["site"]) - {""} for role, part in own.groupby("role")}
-        for role, part in own.groupby("role"):
-            shared = sites[role] & sites.get(folds.TRAIN, set()) if role != folds.TRAIN else set()
-            rows.append((repeat, fold, role, len(part), int(part["event"].sum()), len(sites[role]), len(shared)))
-    return pd.DataFrame(rows, columns=list(tables.PARTS))
 
 
 def _check_sites(table: pd.DataFrame, path: Path) -> None:

@@ -30,6 +30,7 @@ rule report:
         ),
         slides_table="results/report/slides.tsv",
         bad_slides_table="results/report/bad_slides.tsv",
+        samples_table="results/report/samples.tsv",
         slides_figure=(
             report("results/report/slides.png", caption="../report/slides.rst", category="Cohort")
             if batches() and config["tiles"]["overlays"]
