@@ -69,7 +69,7 @@ def write_patients(path: Path, *, ids: list[str], risk: np.ndarray, generator: n
     """Exponential times at rate e^risk; two of three patients have the event."""
     times = np.round(generator.exponential(1000 * np.exp(-risk))) + 1
     event = np.arange(len(ids)) % 3 != 0
-    table = pd.DataFrame({"patient_id": ids, "site": ids, "time_days": times, "event": event, "n_slides": 1})
+    table = pd.DataFrame({"patient_id": ids, "site": "A", "time_days": times, "event": event, "n_slides": 1})
     tables.write_table(path, table, columns=tables.PATIENTS)
 
 

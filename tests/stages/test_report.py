@@ -52,7 +52,7 @@ def write_study(
 
     given = {
         "patients": table(
-            "patients", tables.PATIENTS, [(names[p], "XX", time_days[p], event[p], 1) for p in range(PATIENTS)]
+            "patients", tables.PATIENTS, [(names[p], names[p], time_days[p], event[p], 1) for p in range(PATIENTS)]
         ),
         "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5") for name in names]),
         "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),

@@ -172,7 +172,7 @@ def _check_headers(
     if options.tiles.max_tiles is not None:
         expected = min(expected, float(options.tiles.max_tiles) * len(good))
     findings.say(
-        f"expected: about {expected:,.0f} tiles if {_TISSUE_PART:.0%} of the slides is tissue; with {width} features per "
+        f"expected: about {expected:,.0f} tiles if {_TISSUE_PART:.0%} of the slides is tissue; with {width} features a "
         f"tile, {tiles_per_second:g} tiles/s, and tiles and train as on two CPU cores, jobs one after the other:"
     )
     costs = estimate(
