@@ -20,7 +20,7 @@ def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
     """Draw repeated k-fold splits, or take those that `config.file` gives; write splits.tsv and what is in each part.
 
     Each patient has one role per repeat and fold and is tested at most once per repeat. The draw is stratified by
-    event and depends on the set of patients and the seed only, not on the order of patients.tsv. With
+    event and time, and depends on the set of patients and the seed only, not on the order of patients.tsv. With
     `group_by_site`, all patients of a site have one role. Every part holds an event; a test part with fewer
     than ten is logged as a warning, because its C-index says little.
 
@@ -52,6 +52,7 @@ def _draw(cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
     for repeat in range(config.repeats):
         roles = folds.draw_roles(
             event=cohort["event"].to_numpy(bool),
+            time_days=cohort["time_days"].to_numpy(float),
             group=site,
             folds=config.folds,
             validation_fraction=config.validation_fraction,
@@ -122,14 +123,19 @@ def _of_cohort(sheet: pd.DataFrame, cohort: pd.DataFrame, *, path: Path, config:
 
 def _with_validation(table: pd.DataFrame, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
     """The same splits with a part of each fold's training patients validating."""
-    table = table.merge(cohort[["patient_id", "event", "site"]], on="patient_id")
+    table = table.merge(cohort[["patient_id", "time_days", "event", "site"]], on="patient_id")
     table = table.sort_values(["repeat", "fold", "patient_id"], ignore_index=True)
     shares = np.array([1 - config.validation_fraction, config.validation_fraction])
     training = table[table["role"] == folds.TRAIN]
     for number, (_, rows) in enumerate(training.groupby(["repeat", "fold"])):
         site = pd.factorize(rows["site"], sort=True)[0] if config.group_by_site else np.arange(len(rows))
-        event = rows["event"].to_numpy(bool)
-        part = folds.partition(event=event, group=site, shares=shares, seed=[config.seed, number])
+        part = folds.partition(
+            event=rows["event"].to_numpy(bool),
+            time_days=rows["time_days"].to_numpy(float),
+            group=site,
+            shares=shares,
+            seed=[config.seed, number],
+        )
         table.loc[rows.index[part == 1], "role"] = folds.VALIDATION
     return table[list(tables.SPLITS)]
 
