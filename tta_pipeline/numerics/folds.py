@@ -87,8 +87,8 @@ def partition(
     kinds k of patients, n counting patients: with and without event (c = 1), and each of these before and after its
     median time (c below 1: events come first). Groups come in random order, drawn without
     replacement in proportion to their size: the first that hold an event go to one part each, every other to the
-    part where it costs least. Of `draws` orders the one that shares out events best is taken. Where each patient is a group of its own, one
-    order is enough: each n_pk is then within 1 of its share.
+    part where it costs least. Of `draws` orders the one that shares out events best is taken. Where each patient is a
+    group of its own, one order is enough: each n_pk of the kinds with c = 1 is then within 1 of its share.
 
     Parameters
     ----------
