@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_DATA := demo/input
 
-.PHONY: demo test test-slow check schema clean
+.PHONY: demo test test-slow check schema gene-names clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m tests.synthetic --out $(DEMO_DATA)
@@ -32,6 +32,10 @@ check: $(VENV)/.dev
 # The schema that Snakemake validates against and the tables of config/README.md, from the config models.
 schema: $(VENV)/.dev
 	$(BIN)/python -m tta_pipeline.manual
+
+# The table of gene names that is shipped, from HGNC's hgnc_complete_set.txt as it was downloaded on DATE (YYYY-MM-DD).
+gene-names: $(VENV)/.dev
+	$(BIN)/python -m tta_pipeline.io.hgnc --file $(FILE) --date $(DATE)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[demo]'

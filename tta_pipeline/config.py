@@ -56,10 +56,11 @@ class Inputs(Section):
     expression_column: Literal[
         "tpm_unstranded", "fpkm_unstranded", "fpkm_uq_unstranded", "unstranded", "stranded_first", "stranded_second"
     ] = Field("tpm_unstranded", description="column of STAR counts; the last three are counts")
-    gene_names: StudyPath | None = Field(
-        None,
-        description="HGNC's hgnc_complete_set.txt: identifiers of Ensembl and Entrez, former symbols and aliases in "
-        "matrix and gene sets become approved symbols; null takes only the version of an Ensembl identifier away",
+    gene_names: Literal["hgnc"] | StudyPath | None = Field(
+        "hgnc",
+        description="table by which identifiers of Ensembl and Entrez, former symbols and aliases in matrix and gene "
+        "sets become approved symbols: hgnc, the one that is shipped; or a file, HGNC's hgnc_complete_set.txt; null "
+        "takes only the version of an Ensembl identifier away",
     )
     sample_types: tuple[Annotated[str, Field(pattern=r"^\d\d$")], ...] = Field(
         ("01",),

@@ -18,10 +18,10 @@ from tta_pipeline.io import tables
 from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides
 from tta_pipeline.io.expression import read_expression_index, read_genes
-from tta_pipeline.io.gene_names import read_gene_names
-from tta_pipeline.io.gene_sets import read_gene_sets
+from tta_pipeline.io.gene_names import GeneNames, read_gene_names
+from tta_pipeline.io.gene_sets import GeneSets, read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
-from tta_pipeline.numerics import flow
+from tta_pipeline.numerics import coverage, flow
 from tta_pipeline.numerics.cost import Training, estimate
 from tta_pipeline.numerics.findings import FEW_EVENTS
 from tta_pipeline.numerics.grid import tile_edge_level0_px
@@ -107,9 +107,10 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
     expression = findings.attempt(lambda: read_expression_index(inputs))
     patients = {*(slides["patient_id"] if slides is not None else ()), *(expression[0] if expression else ())}
     findings.attempt(lambda: read_clinical(inputs, patients=patients))
-    sets, genes = (
-        findings.attempt(lambda: read_gene_sets(inputs.gene_sets, name=read_gene_names(inputs.gene_names))),
+    sets, genes, names = (
+        findings.attempt(lambda: read_gene_sets(inputs.gene_sets)),
         findings.attempt(lambda: read_genes(inputs)),
+        findings.attempt(lambda: read_gene_names(inputs.gene_names)),
     )
     for key, path in {
         "features.weights": options.features.weights,
@@ -121,12 +122,25 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
             findings.problems.append(f"{key}: expected a file at {path}, found nothing.")
     if expression is not None:
         findings.say(f"expression: {len(expression[0])} patients, {len(expression[1])} samples not used")
-    if sets is None or genes is None:
+    if sets is not None and genes is not None and names is not None:
+        _check_genes(sets, genes, names, options, findings)
+
+
+def _check_genes(
+    sets: GeneSets, genes: list[str], names: GeneNames, options: config.Study, findings: _Findings
+) -> None:
+    inputs = options.inputs
+    findings.say(pathways.describe_names(sets, measured=genes, names=names))
+    covered = findings.attempt(lambda: pathways.cover_sets(sets, measured=genes, inputs=inputs, names=names))
+    if covered is None:
         return
-    available = pathways.available_genes(sets, set(genes))
-    kept = pathways.kept_sets(sets, available, options.pathways)
-    part = sum(map(len, available.values())) / sum(map(len, sets.values()))
-    findings.say(f"gene sets: {len(kept)} of {len(sets)} are kept; {part:.0%} of their genes are among {len(genes)}")
+    kept = coverage.kept_sets(covered, min_genes=options.pathways.min_genes, min_coverage=options.pathways.min_coverage)
+    table = pathways.coverage_table(covered, kept)
+    findings.say(
+        f"gene sets: {len(kept)} of {len(sets)} are kept; {coverage.share(table):.0%} of their genes are among "
+        f"{len(set(map(names, genes)))}"
+    )
+    findings.say(f"genes of the sets: {coverage.sentence(table)}")
     if not kept:
         findings.problems.append(f"{inputs.gene_sets}: expected sets that the expression covers, found none.")
 

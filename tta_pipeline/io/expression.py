@@ -6,7 +6,6 @@ GDC's STAR counts with its sample sheet; Parquet; AnnData's .h5ad.
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,6 +18,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import expression_arrays, sheets
 from tta_pipeline.io.expression_tables import open_matrix
 from tta_pipeline.io.gdc_counts import open_star_counts
+from tta_pipeline.io.gene_labels import is_date, plain, refuse_dates
 from tta_pipeline.io.gene_names import read_gene_names
 from tta_pipeline.io.samples import LeftOut, choose
 
@@ -42,36 +42,25 @@ class Matrix(Protocol):
     def genes(self) -> list[str]:
         """Names of the genes, in the order of the file; may repeat, or be empty."""
 
+    def place_of(self, gene: int) -> str:
+        """Where the name of the gene at this position stands in the file, for a message."""
+
     def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
         """Values at these positions, (samples, genes)."""
 
 
-@dataclass(frozen=True)
-class _Renamed:
-    """A matrix whose genes have their approved symbols."""
-
-    matrix: Matrix
-    genes: list[str]
-
-    @property
-    def samples(self) -> list[str]:
-        return self.matrix.samples
-
-    def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
-        return self.matrix.read(samples, genes)
-
-
 def open_expression(inputs: Inputs) -> Matrix:
-    """Read the labels of the study's expression; genes have the symbols that `inputs.gene_names` gives them.
+    """Read the labels of the study's expression, as they stand in the file.
 
     Raises
     ------
     InputError
-        It is missing or of an unknown format.
+        It is missing or of an unknown format, or a gene's name is a date.
     """
-    name = read_gene_names(inputs.gene_names)
     matrix = _open(inputs)
-    return _Renamed(matrix, [name(gene) for gene in matrix.genes])
+    dates = [(gene, matrix.place_of(at)) for at, gene in enumerate(matrix.genes) if is_date(gene)]
+    refuse_dates(dates, path=inputs.expression)
+    return matrix
 
 
 def _open(inputs: Inputs) -> Matrix:
@@ -90,8 +79,8 @@ def read_expression_index(inputs: Inputs) -> tuple[list[str], list[LeftOut]]:
 
 
 def read_genes(inputs: Inputs) -> list[str]:
-    """Names of the genes, each once, in the order of the file."""
-    return list(dict.fromkeys(gene for gene in open_expression(inputs).genes if gene))
+    """Names of the genes as they stand in the file, in its order, without the versions of identifiers; may repeat."""
+    return [plain(gene) for gene in open_expression(inputs).genes if gene]
 
 
 def read_expression(
@@ -104,7 +93,8 @@ def read_expression(
     inputs
         Where it is, its unit (`expression_unit`) and which samples count (`sample_types`).
     patients, genes
-        What to read; None reads all. Only these cells are read as numbers and checked.
+        What to read, genes by the symbols that `inputs.gene_names` gives; None reads all. Only these cells are read as
+        numbers and checked.
 
     Returns
     -------
@@ -120,18 +110,19 @@ def read_expression(
     """
     path = inputs.expression
     matrix = open_expression(inputs)
+    symbols = list(map(read_gene_names(inputs.gene_names), matrix.genes))
     kept, _ = choose(matrix.samples, types=inputs.sample_types)
     _check_known(patients, list(kept), what="patients", path=path)
-    _check_known(genes, matrix.genes, what="genes", path=path)
+    _check_known(genes, symbols, what="genes", path=path)
     samples = {name: at for name, at in kept.items() if patients is None or name in patients}
-    columns = [at for at, gene in enumerate(matrix.genes) if gene and (genes is None or gene in genes)]
+    columns = [at for at, gene in enumerate(symbols) if gene and (genes is None or gene in genes)]
     if inputs.expression_unit == "counts":
         values = _per_million(matrix, list(samples.values()), columns, path=path)
     else:
         values = matrix.read(list(samples.values()), columns)
         values = in_log2(values, unit=inputs.expression_unit, where=str(path))
-    table = pd.DataFrame(values, index=list(samples), columns=[matrix.genes[column] for column in columns])
-    return _one_column_each(table, path)
+    table = pd.DataFrame(values, index=list(samples), columns=[symbols[column] for column in columns])
+    return _one_column_each(table, written=[plain(matrix.genes[column]) for column in columns], path=path)
 
 
 def in_log2(values: NDArray[np.float32], *, unit: Unit, where: str) -> NDArray[np.float32]:
@@ -168,12 +159,15 @@ def _per_million(matrix: Matrix, samples: Sequence[int], genes: Sequence[int], *
     return np.asarray(np.log2(everything[:, list(genes)] / total * 1e6 + 1), dtype=np.float32)
 
 
-def _one_column_each(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _one_column_each(table: pd.DataFrame, *, written: Sequence[str], path: Path) -> pd.DataFrame:
+    """The column of the largest mean of each gene; `written` is what the matrix calls each column."""
     twice = table.columns.duplicated(keep=False)
     if not twice.any():
         return table
     repeated = table.columns[twice].unique()
-    log.info("%s: of %d genes with several rows the one of the largest mean is used", path, len(repeated))
+    names = pd.Series(written).groupby(list(table.columns)).nunique()
+    said = "%s: of %d genes with several rows the one of the largest mean is used; %d of them have rows of two names"
+    log.info(said, path, len(repeated), int((names > 1).sum()))
     mean = table.mean(axis=0).to_numpy()
     best: dict[str, int] = {}
     for column, gene in enumerate(table.columns):

@@ -24,6 +24,13 @@ class ArrayMatrix:
     samples: list[str]
     genes: list[str]
 
+    def place_of(self, gene: int) -> str:
+        """Column of a Parquet file, or row of an .h5ad file's var, that has a gene's name."""
+        if self.path.suffix == ".h5ad":
+            return f"row {gene + 1} of var"
+        columns = _arrow_file(self.path).schema.names
+        return f"column {columns.index(self.genes[gene]) + 1}"
+
     def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
         """Values of the samples and genes at these positions, float32 (samples, genes)."""
         read = _parquet_values if self.path.suffix == ".parquet" else _h5ad_values

@@ -20,7 +20,6 @@ Layout = Literal["patients-in-rows", "genes-in-rows"]
 Values = NDArray[np.float32]
 _GENE_COLUMNS = ("hugo_symbol", "entrez_gene_id", "entrez_id", "cytoband")
 _BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}([-.].*)?")
-_DATE = re.compile(r"\d{1,2}-(mar|sep|dec|oct)|(mar|sep|dec|oct)-\d{1,2}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class TextMatrix:
     """A matrix in a text file, of which the labels have been read.
 
     samples, genes: labels in the order of the file; a gene's may come twice, or be empty where it has no symbol.
-    leading: columns before the values.
+    leading: columns before the values. lines: of the file, one for each row.
     """
 
     path: Path
@@ -36,6 +35,13 @@ class TextMatrix:
     samples: list[str]
     genes: list[str]
     leading: int
+    lines: list[int]
+
+    def place_of(self, gene: int) -> str:
+        """Column or line of a gene's name."""
+        if self.layout == "patients-in-rows":
+            return f"column {self.leading + gene + 1}"
+        return f"line {self.lines[gene]}"
 
     def read(self, samples: Sequence[int], genes: Sequence[int]) -> Values:
         """Values of the samples and genes at these positions, float32 (samples, genes)."""
@@ -71,7 +77,7 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
     Raises
     ------
     InputError
-        The file is no table, a label is missing, or a gene's name is a date.
+        The file is no table, or a label is missing.
     """
     _, header = next(sheets.read_rows(path))
     named = [name.lower() for name in header]
@@ -85,24 +91,15 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
         what = "gene" if layout == "patients-in-rows" else "sample"
         column = leading + across.index("") + 1
         raise InputError(f"{path}: expected a {what} name over each column, found none over column {column}.")
-    down = []
+    down, lines = [], []
     for row in sheets.read_lazy_rows(path):
         label = row.label.strip()
         if layout == "patients-in-rows" and sheets.is_missing(label):
             raise InputError(f"{path}: expected a patient in the first column, found {row.label!r} in line {row.line}.")
         down.append(label if not sheets.is_missing(label) else "")
+        lines.append(row.line)
     samples, genes = (down, across) if layout == "patients-in-rows" else (across, down)
-    _check_dates(genes, path)
-    return TextMatrix(path=path, layout=layout, samples=samples, genes=genes, leading=leading)
-
-
-def _check_dates(genes: list[str], path: Path) -> None:
-    damaged = [gene for gene in genes if _DATE.fullmatch(gene)]
-    if damaged:
-        raise InputError(
-            f"{path}: expected names of genes, found dates into which a spreadsheet has turned them: "
-            f"{sheets.listed(damaged)}. Fetch the file again (MARCH1, SEPT2 and their like), and keep it out of Excel."
-        )
+    return TextMatrix(path=path, layout=layout, samples=samples, genes=genes, leading=leading, lines=lines)
 
 
 def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:

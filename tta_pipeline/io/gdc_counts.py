@@ -31,7 +31,12 @@ class StarCounts:
     @cached_property
     def genes(self) -> list[str]:
         """Symbols, in the order of the first file."""
-        return [name for name, _ in self._rows(self.files[0])]
+        return [name for _, name, _ in self._rows(self.files[0])]
+
+    def place_of(self, gene: int) -> str:
+        """Line of a gene's name in the first file."""
+        line, _, _ = self._rows(self.files[0])[gene]
+        return f"line {line} of {self.files[0].name}"
 
     def read(self, samples: Sequence[int], genes: Sequence[int]) -> NDArray[np.float32]:
         """Values, float32 (samples, genes).
@@ -45,18 +50,19 @@ class StarCounts:
         for number, sample in enumerate(samples):
             path = self.files[sample]
             rows = self._rows(path)
-            if [name for name, _ in rows] != self.genes:
+            if [name for _, name, _ in rows] != self.genes:
                 raise InputError(
                     f"{path}: expected the genes of {self.files[0]} in their order, found others. Use files of one GDC "
                     "release and gene model."
                 )
             try:
-                values[number] = [float(rows[gene][1]) for gene in genes]
+                values[number] = [float(rows[gene][2]) for gene in genes]
             except ValueError as error:
                 raise InputError(f"{path}: column {self.column}: expected numbers, found: {error}.") from error
         return values
 
-    def _rows(self, path: Path) -> list[tuple[str, str]]:
+    def _rows(self, path: Path) -> list[tuple[int, str, str]]:
+        """Line, symbol and value of each gene."""
         rows = sheets.read_rows(path)
         _, header = next(rows)
         sheets.require_columns(
@@ -64,8 +70,8 @@ class StarCounts:
         )
         identifier, name, value = (header.index(column) for column in ("gene_id", "gene_name", self.column))
         return [
-            (cells[name], cells[value])
-            for _, cells in rows
+            (line, cells[name], cells[value])
+            for line, cells in rows
             if not cells[identifier].startswith(_SUMMARY) and not cells[identifier].endswith(_SECOND_COPY)
         ]
 

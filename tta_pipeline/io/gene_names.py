@@ -1,58 +1,72 @@
-"""One name for each gene: the approved symbol, by the HGNC's table that a user brings."""
+"""One name for each gene: the approved symbol, by HGNC's table."""
 
-import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from tta_pipeline.io import sheets
-
-_ENSEMBL = re.compile(r"(ENSG\d{11})\.\d+")
-_COLUMNS = ("symbol", "prev_symbol", "alias_symbol", "entrez_id", "ensembl_gene_id")
-_SEPARATOR = "|"
+from tta_pipeline.io import hgnc
+from tta_pipeline.io.gene_labels import is_date, plain, refuse_dates
 
 
 class GeneNames:
     """Gives genes their approved symbols.
 
     An Ensembl identifier loses its version. With a table, identifiers of Ensembl and Entrez become symbols, a former
-    symbol becomes the one that replaced it, then an alias the one it stands for; a name that stands for several genes,
-    or for none, stays as it is.
+    symbol becomes the one that replaced it, then an alias the one it stands for: matrices and gene sets are written in
+    the symbols that were approved in their day, and a former symbol counts more than an alias of another gene. A name
+    that is approved, that stands for several genes, or for none, stays as it is.
+
+    source: what gives the names, for messages.
     """
 
-    def __init__(self, symbols: dict[str, str]):
+    def __init__(self, symbols: dict[str, str], *, source: str):
         self._symbols = symbols
+        self.source = source
 
     def __call__(self, name: str) -> str:
         """The symbol of a gene."""
-        found = _ENSEMBL.fullmatch(name)
-        plain = found.group(1) if found else name
-        return self._symbols.get(plain, plain)
+        short = plain(name)
+        return self._symbols.get(short, short)
 
 
-def read_gene_names(path: Path | None) -> GeneNames:
-    """Read HGNC's complete set (hgnc_complete_set.txt); None knows no symbols and takes versions away alone.
+def read_gene_names(table: Literal["hgnc"] | Path | None) -> GeneNames:
+    """Read the table that is shipped, or one of HGNC's; None knows no symbols and takes versions away alone.
 
     Raises
     ------
     InputError
-        The file lacks a column.
+        The file lacks a column, or a spreadsheet has turned symbols into dates.
     """
-    if path is None:
-        return GeneNames({})
-    table = sheets.read_sheet(path)
-    sheets.require_columns(table.columns, _COLUMNS, path=path, hint="It is HGNC's hgnc_complete_set.txt.")
-    symbols: dict[str, str] = {}
-    for former in ("symbol", "ensembl_gene_id", "entrez_id", "prev_symbol", "alias_symbol"):
-        found = _unambiguous(zip(table[former], table["symbol"], strict=True))
-        symbols = found | symbols  # what is known already counts more
-    return GeneNames(symbols)
+    if table is None:
+        return GeneNames({}, source="null: no table")
+    if table == "hgnc":
+        return _shipped()
+    entries = hgnc.read_entries(table)
+    dates = [(cell, f"in the entry of {entry[0]}") for entry in entries for cell in entry[:2] if is_date(cell)]
+    refuse_dates(dates, path=table)
+    return GeneNames(_symbols(entries), source=str(table))
+
+
+@cache
+def _shipped() -> GeneNames:
+    path = hgnc.shipped_table()
+    return GeneNames(_symbols(hgnc.read_entries(path)), source=f"HGNC of {hgnc.date_of(path)}")
+
+
+def _symbols(entries: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    symbols, former, alias, entrez, ensembl = zip(*entries, strict=True)
+    known: dict[str, str] = {}
+    for column in (alias, former, entrez, ensembl, symbols):  # the later ones count more
+        known |= _unambiguous(zip(column, symbols, strict=True))
+    return known
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Symbol of each name; a name of several genes stands for itself."""
     found: dict[str, str] = {}
-    several = set()
     for cell, symbol in pairs:
-        for name in filter(None, (part.strip().strip('"') for part in cell.split(_SEPARATOR))):
+        for name in filter(None, cell.split(hgnc.SEPARATOR)):
             if found.setdefault(name, symbol) != symbol:
-                several.add(name)
-    return {name: symbol for name, symbol in found.items() if name not in several}
+                found[name] = name
+    return found

@@ -1,16 +1,20 @@
 """Gene sets that a user brings: GMT, or a table with one column per set."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
+from tta_pipeline.io.gene_labels import is_date, plain, refuse_dates
 
 GeneSets = dict[str, list[str]]
+_Named = list[tuple[str, list[tuple[str, int]]]]  # name of each set, its genes and their lines in the file
 
 
-def read_gene_sets(path: Path, *, name: Callable[[str], str] = str) -> GeneSets:
-    """Genes of each set, in the order of the file; a gene that stands twice in a set is kept once.
+def read_gene_sets(path: Path) -> GeneSets:
+    """Genes of each set as they are written, in the order of the file; a name that stands twice in a set is kept once.
+
+    Identifiers of Ensembl lose their version.
 
     Parameters
     ----------
@@ -19,19 +23,16 @@ def read_gene_sets(path: Path, *, name: Callable[[str], str] = str) -> GeneSets:
         files in it, in the order of their names. Any other name: CSV or TSV with a set's name over each column and its
         genes below; empty cells are skipped.
 
-    name
-        Gives a gene its name, as `gene_names.GeneNames`.
-
     Raises
     ------
     InputError
-        No set, a set without a name or without genes, or two sets of one name.
+        No set, a set without a name or without genes, two sets of one name, or a gene's name that is a date.
     """
     if path.is_dir():
         files = sorted(each for each in path.iterdir() if _is_gmt(each))
-        named = [found for each in files for found in _read_gmt(each)]
+        named = [found for each in files for found in _read_file(each)]
     else:
-        named = _read_gmt(path) if _is_gmt(path) else _read_columns(path)
+        named = _read_file(path)
     if not named:
         raise InputError(f"{path}: expected gene sets, found none.")
     twice = sheets.first_duplicates(title for title, _ in named)
@@ -39,7 +40,7 @@ def read_gene_sets(path: Path, *, name: Callable[[str], str] = str) -> GeneSets:
         raise InputError(
             f"{path}: expected each gene set once, found {sheets.listed(twice)} more than once. Rename or drop one."
         )
-    gene_sets = {title: _distinct(genes, name=name) for title, genes in named}
+    gene_sets = {title: _distinct(genes) for title, genes in named}
     empty = [title for title, genes in gene_sets.items() if not genes]
     if empty:
         raise InputError(
@@ -52,7 +53,14 @@ def _is_gmt(path: Path) -> bool:
     return path.name.lower().endswith((".gmt", ".gmt.gz"))
 
 
-def _read_gmt(path: Path) -> list[tuple[str, list[str]]]:
+def _read_file(path: Path) -> _Named:
+    named = _read_gmt(path) if _is_gmt(path) else _read_columns(path)
+    dates = [(gene, f"set {title}, line {line}") for title, genes in named for gene, line in genes if is_date(gene)]
+    refuse_dates(dates, path=path)
+    return named
+
+
+def _read_gmt(path: Path) -> _Named:
     named = []
     with sheets.open_text(path) as text:
         for number, line in enumerate(text, start=1):
@@ -66,11 +74,11 @@ def _read_gmt(path: Path) -> list[tuple[str, list[str]]]:
                 )
             if not name:
                 raise InputError(f"{path}: expected the name of a gene set at the start of line {number}, found none.")
-            named.append((name, rest[1:]))
+            named.append((name, [(gene, number) for gene in rest[1:]]))
     return named
 
 
-def _read_columns(path: Path) -> list[tuple[str, list[str]]]:
+def _read_columns(path: Path) -> _Named:
     rows = sheets.read_rows(path)
     _, names = next(rows)
     if "" in names:
@@ -78,12 +86,12 @@ def _read_columns(path: Path) -> list[tuple[str, list[str]]]:
             f"{path}: expected the name of a gene set over each column, found none over column {names.index('') + 1}. "
             "Name the set, or drop the column if it only numbers the rows."
         )
-    columns: list[list[str]] = [[] for _ in names]
-    for _, cells in rows:
+    columns: list[list[tuple[str, int]]] = [[] for _ in names]
+    for line, cells in rows:
         for column, cell in zip(columns, cells, strict=True):
-            column.append(cell.strip())
+            column.append((cell.strip(), line))
     return list(zip(names, columns, strict=True))
 
 
-def _distinct(genes: Iterable[str], *, name: Callable[[str], str]) -> list[str]:
-    return list(dict.fromkeys(name(gene) for gene in genes if not sheets.is_missing(gene)))
+def _distinct(genes: Iterable[tuple[str, int]]) -> list[str]:
+    return list(dict.fromkeys(plain(gene) for gene, _ in genes if not sheets.is_missing(gene)))

@@ -31,10 +31,14 @@ class Origin:
 
 
 def fingerprint(path: Path) -> str:
-    """Fingerprint of a file: sha256 of its size, its first and its last MiB.
+    """Fingerprint of a file: sha256 of its size, its first and its last MiB; of a folder, that of all its files.
 
-    Reads at most 2 MiB, so that a slide of gigabytes costs nothing; files below 2 MiB are hashed whole.
+    Reads at most 2 MiB a file, so that a slide of gigabytes costs nothing; files below 2 MiB are hashed whole.
     """
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        named = [(str(each.relative_to(path)), fingerprint(each)) for each in files]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

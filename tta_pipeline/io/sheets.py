@@ -21,6 +21,7 @@ from tta_pipeline.errors import InputError
 _COMMENT = "#"
 _CDR_SHEET = "TCGA-CDR"
 _EXCEL = (".xlsx", ".xlsm")
+csv.field_size_limit(2**24)  # a cell of our own tables may name all genes
 GZIP_MAGIC = b"\x1f\x8b"
 # Cells that say "not known", in lower case: spreadsheets, R, pandas, TCGA's bracketed words, the GDC portal's '--.
 MISSING = frozenset(

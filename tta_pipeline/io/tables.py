@@ -46,8 +46,19 @@ QUALITY = {
     "not_drawn": "int64",
     "overlay": "string",
 }
-# results/pathways_coverage.tsv: genes of each set, how many the expression matrix has, whether the set is kept.
-COVERAGE = {"name": "string", "genes": "int64", "available": "int64", "kept": "bool"}
+# results/pathways_coverage.tsv: genes of each set; how many the expression matrix has, how many of these it writes
+# otherwise than the set, how many have several rows; whether the set is kept. Names are joined by semicolons: those of
+# missing genes as the set writes them, those of renamed ones as "name in the set=name in the matrix".
+COVERAGE = {
+    "name": "string",
+    "genes": "int64",
+    "available": "int64",
+    "renamed": "int64",
+    "repeated": "int64",
+    "kept": "bool",
+    "missing_genes": "string",
+    "renamed_genes": "string",
+}
 # results/splits_parts.tsv: who is in each part; shared_sites: sites of a part that the training part has as well.
 PARTS = {
     "repeat": "int64",

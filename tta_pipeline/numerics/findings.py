@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tta_pipeline.numerics.coverage import share
 from tta_pipeline.numerics.metrics import TIED_RISK, Fold
 
 FEW_EVENTS = 10  # in a test part: with fewer, one patient moves the C-index by several hundredths
@@ -124,6 +125,18 @@ def of_attrition(steps: pd.DataFrame) -> list[str]:
         f"Left out at the {row['stage']} stage: {row['left']} {row['kind']}{'s' if row['left'] > 1 else ''} "
         f"({row['reason']})."
         for row in late.to_dict("records")
+    ]
+
+
+def of_coverage(sets: pd.DataFrame) -> list[str]:
+    """Gene sets that stand for their pathways by a minority of their genes."""
+    kept = sets[sets["kept"]]
+    part = share(kept)
+    if not part < 0.5:
+        return []
+    return [
+        f"Only {part:.0%} of the genes of the {len(kept)} gene sets that are kept were measured: a pathway's token "
+        "stands for a small part of its set."
     ]
 
 

@@ -43,9 +43,8 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
             f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), "
             f"found none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
         )
-    read_gene_sets(
-        inputs.gene_sets, name=read_gene_names(inputs.gene_names)
-    )  # hours of tiling should not end in a wrong file
+    read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
+    read_gene_names(inputs.gene_names)
     why_out, clinical, unused = _judge_patients(slides, inputs=inputs, config=config)
     stay = slides["patient_id"].map(why_out) == ""
     bad = _judge_slides(slides[stay], bad_slides)

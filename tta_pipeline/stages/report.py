@@ -14,12 +14,14 @@ from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, cohort_figures, figures, hdf5, slide_figures, study, tables
 from tta_pipeline.io import report as files
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
+from tta_pipeline.numerics import coverage as genes
 from tta_pipeline.numerics import findings, flow, results
 from tta_pipeline.numerics.groups import RiskGroups, group_row, kaplan_meier, numbers_at_risk, split_by_risk
 from tta_pipeline.numerics.metrics import Fold, check_outcomes
 
 log = logging.getLogger(__name__)
 
+MOST_SETS = 10  # gene sets in the page's table of missing genes
 MOST_PAIRED = 4  # models up to which the page shows every pair
 ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
 TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
@@ -117,6 +119,7 @@ def run(
         *findings.of_missing_patients(models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),
         *findings.of_attrition(made["attrition"]),
+        *findings.of_coverage(sets),
         *files.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
     ]
     for name, columns in files.TABLES.items():
@@ -137,6 +140,8 @@ def run(
             "few_events": findings.FEW_EVENTS,
             "on_test": ON_TEST,
             "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
+            "genes": genes.sentence(sets),
+            "missing_genes": genes.most_missing(sets, most=MOST_SETS).to_dict("records"),
             "left_out_sets": sets[~sets["kept"]].to_dict("records"),
             "has_training": any(name.startswith("training_") for name in pictures),
             "pictures": pictures,

@@ -51,10 +51,10 @@ def input_file(name):
 
 
 def optional_file(section, key):
-    """A file that the config may name: no input where it does not."""
+    """A file that the config may name: no input where it does not, nor where it names the table that is shipped."""
     path = config[section][key]
     # A file that is missing is the stage's to report, see `present`.
-    return [] if path is None or not os.path.exists(expanded(path)) else [expanded(path)]
+    return [] if path in (None, "hgnc") or not os.path.exists(expanded(path)) else [expanded(path)]
 
 
 def expanded(path):
