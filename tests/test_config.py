@@ -46,6 +46,19 @@ def test_environment_variables_expand_in_paths(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
+    ("given", "found"), [("hgnc", "hgnc"), ("$STUDY_DATA/t.txt", Path("/data/x/t.txt")), (None, None)]
+)
+def test_gene_names_are_a_word_a_path_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, found: object
+) -> None:
+    monkeypatch.setenv("STUDY_DATA", "/data/x")
+    assert config.load(write(tmp_path, MINIMAL)).inputs.gene_names == "hgnc"
+    inputs = config.load(write(tmp_path, {"inputs": MINIMAL["inputs"] | {"gene_names": given}})).inputs
+    assert inputs.gene_names == found
+    assert config.Inputs.model_validate(inputs.model_dump(mode="json")) == inputs
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"trian": {}}, r"study\.yaml: trian: Extra inputs are not permitted"),

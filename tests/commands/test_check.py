@@ -32,8 +32,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_config(folder: Path, **sections: object) -> None:
+def write_config(folder: Path, *, gene_names: str | None = "hgnc", **sections: object) -> None:
     inputs = {"slides": "slides.csv", "clinical": "clinical.csv", "expression": "rna.csv", "gene_sets": "sets.gmt"}
+    inputs["gene_names"] = gene_names
     content = {"inputs": inputs, "splits": {"folds": 2, "validation_fraction": 0}} | sections
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
 
@@ -43,6 +44,10 @@ def test_a_study_that_can_run(study: Path, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().out.splitlines()
     assert "expression: 13 patients, 0 samples not used" in said
     assert "gene sets: 1 of 2 are kept; 57% of their genes are among 3" in said
+    assert (
+        "genes of the sets: 7 in 2 sets, one of two sets counted twice; 4 (57%) were measured, 0 of them under another "
+        "name, 0 in several rows; 3 are missing"
+    ) in said
     assert "headers: 12 slides can be opened, 0 cannot (bad_slides allows 0)" in said
     assert "resolution: 0.5 to 0.5 µm per pixel (12 by openslide.mpp-x)" in said
     # 12 slides of 4 x 3 tiles of 256 px, three tenths of them tissue.
@@ -54,6 +59,22 @@ def test_a_study_that_can_run(study: Path, capsys: pytest.CaptureFixture[str]) -
     assert "events: 6 of 12 patients" in said
     assert sum(line.startswith("test part 0.") and "fewer than 10" in line for line in said) == 2
     assert sorted(path.name for path in study.iterdir() if path.is_dir()) == [], "nothing is left behind"
+
+
+def test_genes_under_other_names_are_counted_and_other_kinds_a_problem(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rna = study / "rna.csv"
+    rna.write_text(rna.read_text().replace("id,A,B,C", "id,ENSG00000141510.18,SEPT7,C"))
+    (study / "sets.gmt").write_text("S1\tx\tTP53\tSEPTIN7\tC\n")
+    check.run(study=study / "study.yaml")
+    said = capsys.readouterr().out
+    assert "gene sets: 3 symbols (translated: none); matrix: 2 symbols, 1 Ensembl identifier (translated: 1 " in said
+    assert "3 (100%) were measured, 2 of them under another name (TP53 as ENSG00000141510, SEPTIN7 as SEPT7), 0" in said
+    (study / "sets.gmt").write_text("S1\tx\t7157\t989\t3\n")
+    write_config(study, gene_names=None)
+    with pytest.raises(InputError, match=r"found 1 problems:\n  sets.gmt: expected genes identified as in rna.csv"):
+        check.run(study=study / "study.yaml")
 
 
 def test_every_problem_at_once(study: Path) -> None:

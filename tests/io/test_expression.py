@@ -19,9 +19,9 @@ TEXT = "id,TP53,EGFR,MYC\np2,1.5,-9.9651,3\np1,2,0,1e-3\np3,7,8,9\n"
 
 
 def given(path: Path, **options: Any) -> Inputs:
-    """Inputs with this expression; z-scores are not checked against a scale."""
+    """Inputs with this expression; genes keep their names, and z-scores are not checked against a scale."""
     nowhere = dict.fromkeys(("slides", "clinical", "gene_sets"), path)
-    return Inputs(expression=path, **nowhere, **({"expression_unit": "z-scores"} | options))
+    return Inputs(expression=path, **nowhere, **({"expression_unit": "z-scores", "gene_names": None} | options))
 
 
 def read_expression(path: Path, *, patients=None, genes=None, **options: Any) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def test_a_file_of_cbioportal(tmp_path: Path) -> None:
     text = "Hugo_Symbol\tEntrez_Gene_Id\tTCGA-3M-AB46-01\tTCGA-BR-8077-01\n"
     text += "\t100130426\t9\t9\nPALM2\t1\t10\t1\nPALM2\t2\t300\t100\nTP53\t7157\t1023\t7\n"
     path = write(tmp_path, text, name="data_mrna_seq_v2_rsem.txt")
-    assert read_genes(path) == ["PALM2", "TP53"]
+    assert read_genes(path) == ["PALM2", "PALM2", "TP53"]
     table = read_expression(path, expression_unit="linear")
     expected = np.log2(np.array([[300, 1023], [100, 7]], dtype=np.float32) + 1)
     np.testing.assert_allclose(table[["PALM2", "TP53"]].to_numpy(), expected, rtol=1e-6)
@@ -220,12 +220,11 @@ def test_a_download_of_gdc_that_does_not_fit(tmp_path: Path) -> None:
         read_expression(folder, expression_samples=sheet)
 
 
-@pytest.mark.parametrize("sparse", [None, "csr_matrix", "csc_matrix"])
-def test_anndata(tmp_path: Path, sparse: str | None) -> None:
-    values = np.array([[0, 5.5, 0], [2, 0, 1]], dtype=np.float32)
-    path = tmp_path / "a.h5ad"
+def write_anndata(
+    path: Path, values: np.ndarray, *, samples: list[str], genes: list[str], sparse: str | None = None
+) -> None:
     with h5py.File(path, "w") as file:
-        for name, labels in (("obs", ["TCGA-3M-AB46-01A", "p2"]), ("var", ["TP53", "EGFR", "MYC"])):
+        for name, labels in (("obs", samples), ("var", genes)):
             file.create_group(name).attrs["_index"] = "_index"
             file[name].create_dataset("_index", data=labels, dtype=h5py.string_dtype())
         if sparse is None:
@@ -236,6 +235,13 @@ def test_anndata(tmp_path: Path, sparse: str | None) -> None:
             group.attrs["encoding-type"] = sparse
             for part in ("data", "indices", "indptr"):
                 group[part] = getattr(matrix, part)
+
+
+@pytest.mark.parametrize("sparse", [None, "csr_matrix", "csc_matrix"])
+def test_anndata(tmp_path: Path, sparse: str | None) -> None:
+    values = np.array([[0, 5.5, 0], [2, 0, 1]], dtype=np.float32)
+    path = tmp_path / "a.h5ad"
+    write_anndata(path, values, samples=["TCGA-3M-AB46-01A", "p2"], genes=["TP53", "EGFR", "MYC"], sparse=sparse)
     table = read_expression(path, genes={"EGFR", "MYC"}, expression_unit="log2")
     assert table.to_dict("index") == {"TCGA-3M-AB46": {"EGFR": 5.5, "MYC": 0}, "p2": {"EGFR": 0, "MYC": 1}}
 
@@ -280,6 +286,40 @@ def test_values_of_another_unit_than_declared(
 def test_genes_that_a_spreadsheet_has_turned_into_dates(tmp_path: Path, gene: str) -> None:
     with pytest.raises(InputError, match=f"found dates into which a spreadsheet has turned them: {gene}"):
         read_genes(write(tmp_path, f"id,TP53,{gene}\np1,1,2\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("cases.csv", "column 3"),
+        ("xena.tsv", "line 4"),
+        ("index.parquet", "column 2"),
+        ("column.parquet", "column 3"),
+        ("a.h5ad", "row 2 of var"),
+        ("gdc", "line 6 of u0.rna_seq.augmented_star_gene_counts.tsv"),
+    ],
+)
+def test_every_format_says_where_a_date_stands(tmp_path: Path, name: str, place: str) -> None:
+    path, options = tmp_path / name, {}
+    values = pd.DataFrame({"TP53": [1.0, 2.0], "2-Sep": [3.0, 4.0]}, index=pd.Index(["p2", "p1"], name=None))
+    match name:
+        case "cases.csv":
+            values.to_csv(path)
+        case "xena.tsv":
+            path.write_text("# about\n" + XENA.replace("EGFR", "2-Sep"))
+        case "index.parquet":
+            values.to_parquet(path)
+        case "column.parquet":
+            values.reset_index(names="case").to_parquet(path)
+        case "a.h5ad":
+            write_anndata(path, values.to_numpy(), samples=list(values.index), genes=list(values.columns))
+        case "gdc":
+            path, options["expression_samples"] = write_gdc(path)
+            first = path / "id0" / "u0.rna_seq.augmented_star_gene_counts.tsv"
+            first.write_text(first.read_text().replace("ENSG02.2\tEGFR", "ENSG02.2\t2-Sep"))
+    message = rf"{path.name}: expected names of genes, found dates .*: 2-Sep \({place}\)\. Fetch the file again"
+    with pytest.raises(InputError, match=message):
+        read_expression_index(path, **options)
 
 
 @pytest.mark.parametrize(

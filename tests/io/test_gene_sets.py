@@ -1,6 +1,7 @@
 """Gene sets: two formats, one content."""
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,33 @@ def test_a_gene_that_stands_twice_is_kept_once_in_order(tmp_path: Path) -> None:
 def test_sets_that_do_not_fit_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"{name}: .*{message}"):
         read_gene_sets(write(tmp_path, name, text))
+
+
+def test_a_gene_by_two_versions_of_its_identifier_is_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "s.gmt", "A\t\tENSG00000141510.18\tENSG00000141510.9\tTP53\t7157\n")
+    assert read_gene_sets(path) == {"A": ["ENSG00000141510", "TP53", "7157"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("s.gmt", "A\tabout\tG1\n\nB\tx\tG2\t1-Mar\t2-Sep\n", "1-Mar (set B, line 3), 2-Sep (set B, line 3)"),
+        ("s.csv", "A,B\nG1,G2\nMar-01,G3\n,2021-09-02\n", "Mar-01 (set A, line 3), 2021-09-02 (set B, line 4)"),
+        ("s.tsv", "A\tB\n1-DEC-01\t9/2/2021\n", "1-DEC-01 (set A, line 2), 9/2/2021 (set B, line 2)"),
+    ],
+)
+def test_dates_are_refused_with_their_set_and_line(tmp_path: Path, name: str, text: str, found: str) -> None:
+    message = f"{name}: expected names of genes, found dates into which a spreadsheet has turned them: {found}."
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_gene_sets(write(tmp_path, name, text))
+
+
+def test_a_date_in_a_folder_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    write(tmp_path / "sets", "a.gmt", "A\tx\tG1\n")
+    write(tmp_path / "sets", "b.gmt", "B\tx\t4-Oct\n")
+    with pytest.raises(InputError, match=r"b.gmt: .*: 4-Oct \(set B, line 1\)"):
+        read_gene_sets(tmp_path / "sets")
 
 
 @pytest.mark.real

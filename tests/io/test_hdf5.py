@@ -153,3 +153,17 @@ def test_a_fingerprint_sees_size_start_and_end(tmp_path):
         changed[position] = 1
         assert (of(changed) != plain) == seen, position
     assert of(content + b"\0") != plain
+
+
+def test_a_fingerprint_of_a_folder_sees_every_file_and_its_name(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a").write_text("1")
+    (folder / "inner" / "b").write_text("2")
+    seen = [hdf5.fingerprint(folder)]
+    assert hdf5.fingerprint(folder) == seen[0]
+    (folder / "inner" / "b").write_text("3")
+    seen.append(hdf5.fingerprint(folder))
+    (folder / "inner" / "b").rename(folder / "b")
+    seen.append(hdf5.fingerprint(folder))
+    assert len(set(seen)) == 3

@@ -93,3 +93,10 @@ def test_what_a_spreadsheet_would_take_for_a_formula_is_escaped_and_read_back(tm
     found = tables.read_table(tmp_path / "t.tsv", columns=columns)
     assert found["name"].tolist() == table["name"].tolist()
     assert found["value"].tolist() == [-1.5] * 7
+
+
+def test_a_cell_may_name_every_gene(tmp_path: Path) -> None:
+    names = ";".join(f"GENE{number}" for number in range(60_000))
+    row = dict.fromkeys(tables.COVERAGE, 0) | {"name": "all", "kept": True, "missing_genes": names, "renamed_genes": ""}
+    tables.write_table(tmp_path / "x.tsv", pd.DataFrame([row]), columns=tables.COVERAGE)
+    assert tables.read_table(tmp_path / "x.tsv", columns=tables.COVERAGE)["missing_genes"].tolist() == [names]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.numerics.test_metrics import fold
 from tta_pipeline.numerics import findings
@@ -71,6 +72,14 @@ def test_worse_than_chance_points_to_the_indicator():
     found = findings.of_direction(pd.DataFrame({"model": ["a"], "c_high": [0.45]}))
     assert len(found) == 1
     assert "inputs.event_means" in found[0]
+
+
+@pytest.mark.parametrize(("available", "said"), [(49, True), (50, False)])
+def test_sets_of_which_less_than_half_was_measured(available, said):
+    sets = pd.DataFrame({"genes": [100, 100], "available": [available, 0], "kept": [True, False]})
+    found = findings.of_coverage(sets)
+    assert [text.startswith("Only 49% of the genes of the 1 gene sets") for text in found] == [True] * said
+    assert findings.of_coverage(sets[:0]) == []
 
 
 def test_losses_after_the_cohort_and_pairs_not_compared():

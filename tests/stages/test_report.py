@@ -22,6 +22,12 @@ from tta_pipeline.stages import report
 
 PATIENTS, FOLDS = 60, 3
 CONFIG = Report(bootstrap=100)
+MISSING = ";".join(f"M{number}" for number in range(8))
+COVERAGE = [
+    ("HYPOXIA", 20, 18, 2, 1, True, "VEGFA;PDK1", "CARS1=CARS;NECTIN1=PVRL1"),
+    ("whole", 3, 3, 1, 0, True, "", "CARS1=CARS"),
+    ("small", 9, 1, 0, 0, False, MISSING, ""),
+]
 
 
 def write_study(
@@ -57,7 +63,7 @@ def write_study(
         "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5") for name in names]),
         "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),
         "manifests": [],
-        "coverage": table("coverage", tables.COVERAGE, [("HYPOXIA", 20, 18, True), ("small", 9, 1, False)]),
+        "coverage": table("coverage", tables.COVERAGE, COVERAGE),
         "splits": table(
             "splits",
             tables.SPLITS,
@@ -187,6 +193,16 @@ def test_the_page_says_what_the_tables_say(study):
     assert "Read this first" not in text
     assert "max_patches" in text  # options of the artifacts
     assert "small (1 of 9)." in text  # a gene set that was left out
+    assert (
+        "Genes: 32 in 3 sets, one of two sets counted twice; 22 (69%) were measured, 3 of them under another name "
+        "(CARS1 as CARS, NECTIN1 as PVRL1), 1 in several rows; 10 are missing."
+    ) in text
+    rows = re.findall(r"<td[^>]*>(?:small|HYPOXIA|whole)</td>.*?</tr>", text, flags=re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    assert cells == [  # the sets that miss most come first, and those that miss nothing do not come
+        ["small", "9", "1", "0", "8", "M0, M1, M2, M3, M4, M5, …"],
+        ["HYPOXIA", "20", "18", "2", "2", "VEGFA, PDK1"],
+    ]
 
 
 def test_the_same_inputs_give_the_same_bytes(study, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.workflow.conftest import Workflow
 from tta_pipeline.io import artifacts
+from tta_pipeline.io.hgnc import shipped_table
 
 
 def test_a_fresh_study_plans_jobs_from_the_root_snakefile(fresh: Callable[[], Workflow]) -> None:
@@ -60,6 +61,16 @@ def test_a_changed_resolution_in_the_sheet_plans_the_batch_of_its_slide(study: W
     assert planned["cohort"] == planned["tiles"] == planned["features"] == 1
     study.configure(tiles={"min_tissue": 0.4})
     assert study.planned()["tiles"] == 4
+
+
+def test_a_table_of_gene_names_is_an_input_where_a_file_is_named(study: Workflow) -> None:
+    (study.folder / "hgnc").write_text("newer than the results, and no input")
+    assert not study.planned()
+    (study.folder / "names.txt").write_bytes(shipped_table().read_bytes())
+    study.configure(inputs={"gene_names": "names.txt"})
+    text = study.succeed("--dry-run", "--until", "pathways", "--verbose")
+    assert set(study.planned("--until", "pathways")) == {"cohort", "pathways"}
+    assert len(re.findall(r"^    input: .*names\.txt", text, flags=re.MULTILINE)) == 2
 
 
 @pytest.mark.parametrize(

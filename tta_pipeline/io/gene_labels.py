@@ -35,13 +35,14 @@ def kind_of(name: str) -> str:
 
 
 def count_kinds(names: Iterable[str]) -> Counter[str]:
-    """Number of names of each kind."""
-    return Counter(map(kind_of, names))
+    """Number of names of each kind, in one order of the kinds."""
+    found = Counter(map(kind_of, names))
+    return Counter({kind: found[kind] for kind in (SYMBOL, ENSEMBL, ENTREZ) if found[kind]})
 
 
 def described(kinds: Counter[str]) -> str:
-    """Kinds for a message, the most frequent first, such as "300 symbols and 1 Entrez number"."""
-    return " and ".join(f"{count:,} {kind}{'s' * (count != 1)}" for kind, count in kinds.most_common()) or "none"
+    """Kinds for a message, the most frequent first, such as "300 symbols, 1 Entrez number"."""
+    return ", ".join(f"{count:,} {kind}{'s' * (count != 1)}" for kind, count in kinds.most_common()) or "none"
 
 
 def is_date(name: str) -> bool:

@@ -98,7 +98,7 @@ def describe_names(gene_sets: GeneSets, *, measured: Sequence[str], names: GeneN
     said = []
     for where, labels in written.items():
         translated = count_kinds(label for label in labels if names(label) != label)
-        said.append(f"{where}: {described(count_kinds(labels))}, translated: {described(translated)}")
+        said.append(f"{where}: {described(count_kinds(labels))} (translated: {described(translated)})")
     return f"gene names ({names.source}): {'; '.join(said)}"
 
 
