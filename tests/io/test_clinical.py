@@ -57,7 +57,7 @@ def test_cells_that_are_not_known_are_missing(tmp_path: Path, cell: str) -> None
     ("rows", "message"),
     [
         ("p,-1,1", "column time_days: expected a time of 0 or more, found '-1' of patient p"),
-        ("p,ten,1\nq,inf,1", "found 'ten' of patient p, 'inf' of patient q"),
+        ("p,ten,1\nq,inf,1", "found 'ten' of patient p in line 2, 'inf' of patient q in line 3"),
         ("p,1,2", "column event: expected 0 or 1, found '2' of patient p"),
         ("p,1,Dead", "expected 0 or 1, found 'Dead' of patient p"),
         ("p,1,1\nq,1,1\np,2,0", "found 1 patients with more: p: 1 with 1 in line 2 and 2 with 0 in line 4"),

@@ -75,7 +75,7 @@ def test_rows_that_cannot_be_slides(tmp_path: Path, row: str, message: str) -> N
         ("slide,patient_id,path", "expected column 'slide_id', found slide, patient_id, path. Similar: slide"),
         ("slide_id,patient,path", "expected column 'patient_id', found slide_id, patient, path"),
         ("slide_id,patient_id,file", "expected column 'path', found .*needs slide_id, patient_id"),
-        ("slide_id;patient_id;path", "found slide_id;patient_id;path"),
+        ("slide_id;patient_id;path", "expected commas or tabs .* found semicolons in line 1: 'slide_id;"),
         ("slide_id,patient_id,path,MPP", "expected columns in lower case, found 'MPP' instead of 'mpp'"),
         ("slide_id,patient_id,path", "expected at least one slide, found only a header"),
     ],

@@ -325,9 +325,10 @@ def test_missing_attributes(study, tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (None, "expected a table of true risks, found nothing"),
-        ("patient_id\teta\nP00\t1\n", "expected the columns patient_id and risk"),
-        ("patient_id\trisk\nP00\tx\n", "expected a finite risk in every row, found otherwise for P00"),
+        (None, "expected a file, found nothing"),
+        ("patient_id\teta\nP00\t1\n", "expected column 'risk', found patient_id, eta"),
+        ("patient_id\trisk\nP00\tx\n", "column risk: expected a finite number in every row, found 'x' in line 2"),
+        ("patient_id\trisk\nP00\t0,5\n", r"found '0,5' \(a decimal comma: write 0.5\) in line 2"),
         ("patient_id\trisk\nP00\t1\n", "true risk of 60 test patients, found none for 59: P01"),
     ],
 )

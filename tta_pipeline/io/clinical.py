@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 _TCGA_SITE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(-|$)")
 _TCGA_CASE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 # A cohort is followed for years. Below and above these longest times, days and months have been taken for each other.
+_TIME = "Correct the value."
+_EVENT = (
+    "Write 1 where the event was observed (dead) and 0 where it was not (alive), or set inputs.event_means; a status "
+    "such as 1:DECEASED is read by naming inputs.endpoint."
+)
 _FEWEST_PATIENTS, _LONGEST_DAYS_FROM, _LONGEST_MONTHS_TO = 30, 250.0, 500.0
 
 
@@ -47,6 +52,7 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     columns += [] if inputs.site_column is None else [inputs.site_column]
     hint = "Name the columns with patient_column, time_column, event_column and site_column in the config's inputs."
     sheets.require_columns(sheet.columns, columns, path=path, hint=hint)
+    sheets.require_filled(sheet[layout.patient], what="a patient", path=path)
     _check_cases(sheet[layout.patient], patients, path=path)
     rows = sheet[sheet[layout.patient].isin(set(patients))]
     log.info(
@@ -58,9 +64,16 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     )
     rows = _one_row_each(rows, layout, path)
     table = rows.set_index(layout.patient, drop=False)
-    times = _column(table[layout.time], _time, wanted="a time of 0 or more", path=path)
+    times = _column(table[layout.time], _time, lines=rows.index, wanted="a time of 0 or more", advice=_TIME, path=path)
     _check_unit(times, layout, inputs, path=path)
-    indicator = _column(table[layout.event], layout.indicator, wanted=layout.indicator_wanted, path=path)
+    indicator = _column(
+        table[layout.event],
+        layout.indicator,
+        lines=rows.index,
+        wanted=layout.indicator_wanted,
+        advice=_EVENT,
+        path=path,
+    )
     event = indicator == (1.0 if layout.one_means == "event" else 0.0)
     _check_events(event[indicator.notna()], layout, inputs, path=path)
     redaction = table.get(layout.redacted, pd.Series("", index=table.index))
@@ -183,18 +196,23 @@ def _check_events(event: pd.Series, layout: Layout, inputs: Inputs, *, path: Pat
         )
 
 
-def _column(cells: pd.Series, parse: Callable[[str], float], *, wanted: str, path: Path) -> pd.Series:
-    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error."""
+def _column(
+    cells: pd.Series, parse: Callable[[str], float], *, lines: pd.Index, wanted: str, advice: str, path: Path
+) -> pd.Series:
+    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error.
+
+    cells: by patient; lines: of the file, in the same order.
+    """
     values = [math.nan if sheets.is_missing(cell) else parse(cell) for cell in cells]
     wrong = [
-        f"{cell!r} of patient {name}"
-        for (name, cell), value in zip(cells.items(), values, strict=True)
+        f"{sheets.shown(cell)} of patient {name} in line {line}"
+        for (name, cell), line, value in zip(cells.items(), lines, values, strict=True)
         if math.isnan(value) and not sheets.is_missing(cell)
     ]
     if wrong:
         raise InputError(
-            f"{path}: column {cells.name}: expected {wanted}, found {sheets.listed(wrong)}. "
-            "Correct the value, or empty the cell to leave the patient out."
+            f"{path}: column {cells.name}: expected {wanted}, found {sheets.listed(wrong, most=5)}. {advice} "
+            "An empty cell leaves the patient out."
         )
     return pd.Series(values, index=cells.index, dtype="float64")
 

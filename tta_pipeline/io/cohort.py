@@ -1,6 +1,7 @@
 """The sheet of slides that a user brings."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tta_pipeline.io.resolution import MPP_LIMITS
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SLIDE_TYPE = re.compile(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)")
+_CASE = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})([-.].*)?")
+_MOST_PROBLEMS = 20
+_FILE_COLUMNS = ("path", "features", "mask")
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
 
@@ -51,21 +55,9 @@ def read_slides(path: Path) -> pd.DataFrame:
     table = pd.DataFrame({name: sheet.get(name, "") for name in _SLIDE_COLUMNS})
     if table.empty:
         raise InputError(f"{path}: expected at least one slide, found only a header.")
-    outside = [
-        f"line {line}: {name} {cell}"
-        for name in ("path", "features", "mask")
-        for line, cell in table[name].items()
-        if ".." in Path(cell).parts and not Path(cell).expanduser().is_absolute()
-    ]
-    if outside:
-        raise InputError(
-            f"{path}: expected paths below the sheet's folder, or absolute ones, found paths that lead out of it: "
-            f"{sheets.listed(outside, most=3)}. Write them as absolute paths if that is meant."
-        )
-    for name in ("path", "features", "mask"):
-        table[name] = [
-            "" if sheets.is_missing(cell) else str(path.parent / Path(cell).expanduser()) for cell in table[name]
-        ]
+    _check_paths(table, path)
+    for name in _FILE_COLUMNS:
+        table[name] = ["" if sheets.is_missing(cell) else str(path.parent / _home(cell)) for cell in table[name]]
     _check_slides(table, path)
     return table.assign(mpp=[math.nan if sheets.is_missing(cell) else float(cell) for cell in table["mpp"]])
 
@@ -74,6 +66,25 @@ def slide_type(slide_id: str) -> str:
     """DX, TS, MS or BS, as the slide's TCGA barcode says (TCGA-BR-8077-01Z-00-DX1); "" where it says none."""
     found = _SLIDE_TYPE.search(slide_id)
     return found.group(1) if found else ""
+
+
+def _home(cell: str) -> Path:
+    """A path with ~ expanded; ~somebody stays as it is where nobody is called so."""
+    return Path(os.path.expanduser(cell))  # noqa: PTH111 (Path.expanduser stops on strangers)
+
+
+def _check_paths(table: pd.DataFrame, path: Path) -> None:
+    outside = [
+        f"line {line}: {name} {cell}"
+        for name in _FILE_COLUMNS
+        for line, cell in table[name].items()
+        if ".." in Path(cell).parts and not _home(cell).is_absolute()
+    ]
+    if outside:
+        raise InputError(
+            f"{path}: expected paths below the sheet's folder, or absolute ones, found paths that lead out of it: "
+            f"{sheets.listed(outside, most=3)}. Write them as absolute paths if that is meant."
+        )
 
 
 def _check_slides(table: pd.DataFrame, path: Path) -> None:
@@ -87,11 +98,20 @@ def _check_slides(table: pd.DataFrame, path: Path) -> None:
             if len(lines) > 1:
                 problems.append(f"lines {sheets.listed(lines)}: {what} {value} is listed {len(lines)} times")
     if problems:
+        more = f"\n  and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
         raise InputError(
             f"{path}: expected one row per slide, with a patient and a file that exists, found:\n"
-            + "\n".join(f"  {problem}" for problem in problems)
+            + "\n".join(f"  {problem}" for problem in problems[:_MOST_PROBLEMS])
+            + more
             + ("\nPaths are relative to the sheet's folder." if "does not exist" in "".join(problems) else "")
         )
+
+
+def _missing(file: str) -> str:
+    """Why a path that is given names no file; "" where it does."""
+    if not file or os.path.isfile(file):  # noqa: PTH113 (Path.is_file stops on names that are too long)
+        return ""
+    return "is a folder" if os.path.isdir(file) else "does not exist"  # noqa: PTH112
 
 
 def _problems_of_slide(row: pd.Series) -> list[str]:
@@ -100,14 +120,14 @@ def _problems_of_slide(row: pd.Series) -> list[str]:
         problems.append(f"slide_id {row['slide_id']!r} is no safe file name (letters, digits, '.', '_', '-')")
     if sheets.is_missing(row["patient_id"]) or not row["patient_id"].isprintable():
         problems.append(f"patient_id {row['patient_id']!r} is missing or not printable")
+    case = _CASE.fullmatch(row["patient_id"].upper())
+    if case and case.group(1) != row["patient_id"]:
+        what = "the barcode of a sample or slide" if case.group(2) else "a case in lower case"
+        problems.append(f"patient_id {row['patient_id']} is {what}: write {case.group(1)}")
     if not row["path"] and not row["features"]:
         problems.append("neither path nor features is given")
-    problems += [
-        f"{name} {row[name]} does not exist"
-        for name in ("path", "features", "mask")
-        if row[name] and not Path(row[name]).exists()
-    ]
+    problems += [f"{name} {row[name]} {_missing(row[name])}" for name in _FILE_COLUMNS if _missing(row[name])]
     low, high = MPP_LIMITS
     if not sheets.is_missing(row["mpp"]) and not low < sheets.number(row["mpp"]) < high:
-        problems.append(f"mpp {row['mpp']!r} is not between {low} and {high} µm per pixel")
+        problems.append(f"mpp {sheets.shown(row['mpp'])} is not between {low} and {high} µm per pixel")
     return problems

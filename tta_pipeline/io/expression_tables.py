@@ -4,6 +4,7 @@ Patients in rows: first column the sample, every other a gene. Genes in rows: fi
 sample (UCSC Xena); cBioPortal puts `Hugo_Symbol` and `Entrez_Gene_Id` first. Only wanted cells become numbers.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
+from tta_pipeline.io.wide_tables import read_lazy_rows
 
 Layout = Literal["patients-in-rows", "genes-in-rows"]
 Values = NDArray[np.float32]
@@ -55,12 +57,12 @@ class TextMatrix:
         place = {row: number for number, row in enumerate(rows)}
         values = np.empty((len(rows), len(columns)), dtype=np.float32)
         row_is, column_is = ("patient", "gene") if self.layout == "patients-in-rows" else ("gene", "sample")
-        for row, found in enumerate(sheets.read_lazy_rows(self.path)):
+        for row, found in enumerate(read_lazy_rows(self.path)):
             if row in place:
                 cells = found.cells()
                 values[place[row]] = _numbers(
                     [cells[self.leading + column] for column in columns],
-                    where=f"{self.path}: {row_is} {row_labels[row]}, {column_is}",
+                    where=f"{self.path}: line {found.line}: {row_is} {row_labels[row]}, {column_is}",
                     names=[column_labels[column] for column in columns],
                 )
         return values
@@ -91,13 +93,24 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
         what = "gene" if layout == "patients-in-rows" else "sample"
         column = leading + across.index("") + 1
         raise InputError(f"{path}: expected a {what} name over each column, found none over column {column}.")
+    numbers = [name for name in across if "." in name and not math.isnan(sheets.number(name))]
+    if numbers:
+        raise InputError(
+            f"{path}: expected names over the columns, found numbers: {sheets.listed(numbers, most=3)}. Put the header "
+            "into the first line; it seems to be missing."
+        )
     down, lines = [], []
-    for row in sheets.read_lazy_rows(path):
+    for row in read_lazy_rows(path):
         label = row.label.strip()
         if layout == "patients-in-rows" and sheets.is_missing(label):
             raise InputError(f"{path}: expected a patient in the first column, found {row.label!r} in line {row.line}.")
         down.append(label if not sheets.is_missing(label) else "")
         lines.append(row.line)
+    if not across or not down:
+        raise InputError(
+            f"{path}: expected a matrix of samples and genes, found {len(down)} rows of {len(across)} values. Check "
+            "that this is the file that you mean."
+        )
     samples, genes = (down, across) if layout == "patients-in-rows" else (across, down)
     return TextMatrix(path=path, layout=layout, samples=samples, genes=genes, leading=leading, lines=lines)
 
@@ -112,7 +125,7 @@ def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
     if bad.any():
         worst = int(bad.argmax())
         raise InputError(
-            f"{where} {names[worst]}: expected a finite number, found {cells[worst]!r} "
-            f"({int(bad.sum())} such values in this row). Fill the value in, or drop the patient or the gene."
+            f"{where} {names[worst]}: expected a finite number, found {sheets.shown(cells[worst])}; "
+            f"{int(bad.sum())} such values in this row. Fill the value in, or drop the patient or the gene."
         )
     return values.astype(np.float32)

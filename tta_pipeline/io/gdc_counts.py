@@ -1,5 +1,6 @@
 """Gene counts of GDC's STAR workflow: one file per aliquot, and the sample sheet that says whose they are."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,11 +56,17 @@ class StarCounts:
                     f"{path}: expected the genes of {self.files[0]} in their order, found others. Use files of one GDC "
                     "release and gene model."
                 )
-            try:
-                values[number] = [float(rows[gene][2]) for gene in genes]
-            except ValueError as error:
-                raise InputError(f"{path}: column {self.column}: expected numbers, found: {error}.") from error
+            values[number] = [self._number(*rows[gene], path=path) for gene in genes]
         return values
+
+    def _number(self, line: int, gene: str, cell: str, *, path: Path) -> float:
+        value = sheets.number(cell)
+        if not math.isfinite(value):
+            raise InputError(
+                f"{path}: line {line}, column {self.column}, gene {gene}: expected a finite number, found "
+                f"{sheets.shown(cell)}. Download the file again."
+            )
+        return value
 
     def _rows(self, path: Path) -> list[tuple[int, str, str]]:
         """Line, symbol and value of each gene."""
@@ -94,6 +101,11 @@ def open_star_counts(folder: Path, *, sample_sheet: Path | None, column: str) ->
     wanted = sheet[[str(name).endswith(_SUFFIXES) for name in sheet["File Name"]]]
     files, samples, missing = [], [], []
     for file_id, name, sample in wanted[list(_SHEET)].itertuples(index=False):
+        if len(Path(file_id).parts) > 1 or len(Path(name).parts) > 1 or ".." in (file_id, name):
+            raise InputError(
+                f"{sample_sheet}: expected names of files and of their folders, found {file_id!r} and {name!r}. "
+                "Download the sheet again from the GDC cart."
+            )
         places = [folder / file_id / name, folder / name]
         found = next((place for place in places if place.is_file()), None)
         if found is None:

@@ -39,6 +39,7 @@ def read_splits(path: Path) -> pd.DataFrame:
     if not path.is_dir():
         table = sheets.read_sheet(path)
         sheets.require_columns(table.columns, tables.SPLITS, path=path, hint="One row per repeat, fold and patient.")
+        sheets.require_filled(table["patient_id"], what="a patient", path=path)
         return table[list(tables.SPLITS)]
     survpath = _numbered(path, _SURVPATH_FILE)
     mmp = _numbered(path, _MMP_FOLDER)
@@ -76,6 +77,7 @@ def _read_mmp(folder: Path) -> list[tuple[str, str]]:
         table = sheets.read_sheet(path)
         column = next((column for column in _CASE_COLUMNS if column in table), _CASE_COLUMNS[0])
         sheets.require_columns(table.columns, [column], path=path, hint="One row per slide or case.")
+        sheets.require_filled(table[column], what="a patient", path=path)
         # A patient with several slides has several rows.
         found += [(role, patient_id) for patient_id in dict.fromkeys(table[column])]
     return found

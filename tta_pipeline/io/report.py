@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tta_pipeline.errors import ArtifactError, InputError
-from tta_pipeline.io import hdf5, tables
+from tta_pipeline.io import hdf5, sheets, tables
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
 
 _MOST_VALUES = 3
@@ -179,16 +179,20 @@ def read_truth(path: Path, *, patients: Collection[str]) -> dict[str, float]:
     InputError
         The file, a column or a patient is missing, or a risk is no finite number.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: expected a table of true risks, found nothing. Correct report.truth.")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if not {"patient_id", "risk"} <= set(table.columns):
-        raise InputError(f"{path}: expected the columns patient_id and risk, found {list(table.columns)}.")
-    risk = pd.to_numeric(table["risk"], errors="coerce")
-    bad = table.loc[~np.isfinite(risk), "patient_id"]
-    if len(bad):
-        raise InputError(f"{path}: expected a finite risk in every row, found otherwise for {', '.join(bad[:5])}.")
-    truth = dict(zip(table["patient_id"], risk.astype(float), strict=True))
+    table = sheets.read_sheet(path)
+    sheets.require_columns(table.columns, ["patient_id", "risk"], path=path, hint="It is the config's report.truth.")
+    risk = [sheets.number(cell) for cell in table["risk"]]
+    bad = [
+        f"{sheets.shown(cell)} in line {line}"
+        for (line, cell), value in zip(table["risk"].items(), risk, strict=True)
+        if not np.isfinite(value)
+    ]
+    if bad:
+        raise InputError(
+            f"{path}: column risk: expected a finite number in every row, found {sheets.listed(bad, most=5)}. Correct "
+            "the values."
+        )
+    truth = dict(zip(table["patient_id"], risk, strict=True))
     missing = sorted(set(patients) - set(truth))
     if missing:
         raise InputError(

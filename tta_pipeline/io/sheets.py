@@ -3,26 +3,27 @@
 import csv
 import difflib
 import gzip
-import importlib
+import io
 import math
-import zipfile
+import re
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 
 from tta_pipeline.errors import InputError
+from tta_pipeline.io import excel, file_kinds
+from tta_pipeline.io.delimiters import Head, explain_row, read_head
+from tta_pipeline.io.text_lines import SHEET, Limits, read_lines
 
-# cBioPortal describes its columns in lines before the header.
-_COMMENT = "#"
-_CDR_SHEET = "TCGA-CDR"
-_EXCEL = (".xlsx", ".xlsm")
 csv.field_size_limit(2**24)  # a cell of our own tables may name all genes
-GZIP_MAGIC = b"\x1f\x8b"
+# Behind the last line: a cell that holds it was never closed. No line of text holds this character.
+_END = "\0"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # Cells that say "not known", in lower case: spreadsheets, R, pandas, TCGA's bracketed words, the GDC portal's '--.
 MISSING = frozenset(
     ["", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "unknown", "not reported", "not available"]
@@ -38,9 +39,20 @@ def is_missing(cell: str) -> bool:
 def number(cell: str) -> float:
     """The number in a cell, NaN where it holds none."""
     try:
-        return float(cell)
+        return math.nan if "_" in cell else float(cell)  # Python reads 1_000
     except ValueError:
         return math.nan
+
+
+def shown(cell: str, *, most: int = 60) -> str:
+    """A cell that is no number where one is wanted, as a message shows it."""
+    text = cell.strip()
+    if not _DECIMAL_COMMA.fullmatch(text):
+        return f"{cell[:most]!r}{'...' if len(cell) > most else ''}"
+    point = text.replace(",", ".")
+    if _THOUSANDS.fullmatch(text):
+        return f"{cell!r} (a decimal comma, or one between thousands: write {point} or {text.replace(',', '')})"
+    return f"{cell!r} (a decimal comma: write {point})"
 
 
 def listed(items: Iterable[object], *, most: int = 10) -> str:
@@ -51,120 +63,85 @@ def listed(items: Iterable[object], *, most: int = 10) -> str:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file, gzipped or not; a BOM is skipped.
+def open_text(path: Path, *, limits: Limits | None = None) -> Iterator[Iterator[str]]:
+    """Lines of a UTF-8 text file, gzipped or not; a BOM is skipped. limits: how much is read, by default of a sheet.
 
     Raises
     ------
     InputError
-        The file is missing, cut off, or not UTF-8 text; the last two may show while reading.
+        The file is missing, no UTF-8 text, cut off or too large; the last two may show while reading.
     """
-    if not path.is_file():
-        advice = "Set that environment variable" if "$" in str(path) else "Check the path in the config's inputs"
-        raise InputError(f"{path}: expected a file, found nothing. {advice}.")
-    with path.open("rb") as file:
-        gzipped = file.read(2) == GZIP_MAGIC
+    _check_file(path)
     try:
-        if gzipped:
-            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as text:
-                yield text
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as text:
-                yield text
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8 text, found {error}. Save it as CSV or TSV in UTF-8.") from error
+        with ExitStack() as stack:
+            plain = stack.enter_context(path.open("rb"))
+            gzipped = plain.peek(2).startswith(file_kinds.GZIP_MAGIC)
+            content = stack.enter_context(gzip.GzipFile(fileobj=plain)) if gzipped else plain
+            file_kinds.refuse_other_than_text(content.peek(file_kinds.HEAD_BYTES), path=path, gzipped=gzipped)
+            text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            stack.enter_context(text)
+            yield read_lines(text, path=path, limits=limits or SHEET)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: expected a whole gzip file, found {error}. Fetch the file again.") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: expected a file that may be read, found {error}. Change its permissions.") from error
+
+
+def _check_file(path: Path) -> None:
+    if path.is_file():
+        return
+    advice = "Set that environment variable" if "$" in str(path) else "Check the path in the config"
+    raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}. {advice}.")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row, the header first; tab-separated if the first line holds a tab.
+    """Line number and cells of each row, the header first; tab-separated if the header holds a tab.
 
     Raises
     ------
     InputError
-        No header, two columns of one name, or a row whose number of cells is not the header's.
+        As `open_text`, or: no header, two columns of one name, something else than commas or tabs between the columns,
+        a row whose number of cells is not the header's, or a quotation mark that is not closed.
     """
-    with open_text(path) as text:
-        first = _first_line(text)
-        delimiter = "\t" if "\t" in first else ","
-        text.seek(0)
-        rows = csv.reader(text, delimiter=delimiter)
-        header: list[str] | None = None
-        try:
-            for cells in rows:
-                if not cells or (header is None and cells[0].startswith(_COMMENT)):
-                    continue
-                if header is None:
-                    header = [cell.strip() for cell in cells]
-                    _check_header(header, path)
-                    yield rows.line_num, header
-                    continue
-                if len(cells) != len(header):
-                    raise InputError(
-                        f"{path}: expected {len(header)} cells in each row, as in the header, "
-                        f"found {len(cells)} in line {rows.line_num}. Mend that line, or the header."
-                    )
-                yield rows.line_num, cells
-        except csv.Error as error:
-            raise InputError(f"{path}: expected CSV or TSV, found {error} in line {rows.line_num}.") from error
-        if header is None:
-            raise InputError(f"{path}: expected a table with a header, found an empty file.")
-
-
-@dataclass(frozen=True)
-class LazyRow:
-    """A row of a wide table of which only the first cell has been looked at."""
-
-    line: int
-    label: str
-    _text: str
-    _delimiter: str
-
-    def cells(self) -> list[str]:
-        """All cells."""
-        if '"' in self._text:
-            return next(csv.reader([self._text], delimiter=self._delimiter))
-        return self._text.split(self._delimiter)
-
-
-def read_lazy_rows(path: Path) -> Iterator[LazyRow]:
-    """Rows below the header of a wide table; a cell may be quoted, but not hold a line break.
-
-    Splitting 20,000 cells costs a hundred times what counting them does, and most rows or cells are not wanted.
-
-    Raises
-    ------
-    InputError
-        As `read_rows`.
-    """
-    _, header = next(read_rows(path))
-    with open_text(path) as text:
-        number, seen_header = 0, False
-        for number, raw in enumerate(text, start=1):
-            line = raw.rstrip("\r\n")
-            if not line or (not seen_header and line.startswith(_COMMENT)):
-                continue
-            if not seen_header:
-                seen_header = True
-                delimiter = "\t" if "\t" in line else ","
-                continue
-            row = LazyRow(number, line[: line.find(delimiter)] if delimiter in line else line, line, delimiter)
-            count = len(row.cells()) if '"' in line else line.count(delimiter) + 1
-            if count != len(header):
+    with open_text(path) as lines:
+        head = read_head(lines, path=path)
+        rows = _cells(head, path=path)
+        line, _, cells = next(rows)
+        header = [cell.strip() for cell in cells]
+        _check_header(header, path=path, line=line)
+        yield line, header
+        for number, (line, last, cells) in enumerate(rows):
+            if len(cells) != len(header):
+                where = f"line {line}" if line == last else f"lines {line} to {last}, one row by quotation marks"
                 raise InputError(
-                    f"{path}: expected {len(header)} cells in each row, as in the header, "
-                    f"found {count} in line {number}. Mend that line, or the header."
+                    f"{path}: expected {len(header)} cells in each row, as in the header, found {len(cells)} in "
+                    f"{where}. {explain_row(cells, head, expected=len(header), first=number == 0)}"
                 )
-            yield LazyRow(number, row.cells()[0], line, delimiter) if '"' in line else row
+            yield line, cells
 
 
-def _first_line(text: TextIO) -> str:
-    """The header: the first line that is no comment."""
-    for line in text:
-        if not line.startswith(_COMMENT):
-            return line
-    return ""
+def _cells(head: Head, *, path: Path) -> Iterator[tuple[int, int, list[str]]]:
+    """First line, last line and cells of each row that is not empty, the header first."""
+    rows = csv.reader(chain([head.text], head.below, [_END]), delimiter=head.delimiter)
+    line = head.line
+    try:
+        for cells in rows:
+            if cells == [_END]:
+                return
+            if cells and cells[-1].endswith(_END):
+                raise InputError(
+                    f"{path}: expected a quotation mark at the end of each cell that begins with one, found none for a "
+                    f"cell of line {line}. Close it, or take it out."
+                )
+            following = head.line + rows.line_num
+            if cells:
+                yield line, following - 1, cells
+            line = following
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: expected CSV or TSV, found {error} in the row that begins in line {line}. Perhaps a quotation "
+            "mark there is not closed."
+        ) from error
 
 
 def read_sheet(path: Path) -> pd.DataFrame:
@@ -173,9 +150,9 @@ def read_sheet(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        As `read_rows`.
+        As `read_rows` and `excel.read_excel`.
     """
-    rows = _excel_rows(path) if path.suffix.lower() in _EXCEL else read_rows(path)
+    rows = _excel_rows(path) if path.suffix.lower() in excel.SUFFIXES else read_rows(path)
     _, header = next(rows)
     lines, cells = [], []
     for line, row in rows:
@@ -187,38 +164,12 @@ def read_sheet(path: Path) -> pd.DataFrame:
 
 
 def _excel_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of an Excel file's sheet TCGA-CDR, or of its first, as text; formulas count as their last value."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, found nothing. Check the path in the config's inputs.")
-    openpyxl = importlib.import_module("openpyxl")  # costs every job a part of a second, and few need it
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException, KeyError, OSError) as error:
-        raise InputError(
-            f"{path}: expected an Excel file, found {error}. Fetch it again, or save it as CSV."
-        ) from error
-    try:
-        sheet = book[_CDR_SHEET] if _CDR_SHEET in book.sheetnames else book.worksheets[0]
-        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
-        header: list[str] | None = None
-        for number, row in rows:
-            cells = ["" if value is None else str(value).strip() for value in row]
-            if header is None:
-                while cells and not cells[-1]:
-                    cells.pop()
-                if not cells:
-                    continue
-                header = cells
-                # R writes the number of a row in a column without a name.
-                header = [name or f"column {index}" for index, name in enumerate(header, start=1)]
-                _check_header(header, path)
-                yield number, header
-            else:
-                yield number, (cells + [""] * len(header))[: len(header)]
-        if header is None:
-            raise InputError(f"{path}: expected a table with a header, found an empty sheet.")
-    finally:
-        book.close()
+    _check_file(path)
+    rows = excel.read_excel(path)
+    line, header = next(rows)
+    _check_header(header, path=path, line=line)
+    yield line, header
+    yield from rows
 
 
 def require_columns(found: Iterable[str], wanted: Iterable[str], *, path: Path, hint: str) -> None:
@@ -238,9 +189,29 @@ def require_columns(found: Iterable[str], wanted: Iterable[str], *, path: Path, 
         lower[match]: None for name in missing for match in difflib.get_close_matches(name.lower(), lower, cutoff=0.5)
     }
     similar = f" Similar: {', '.join(close)}." if close else ""
+    if not close and not set(names) & set(wanted):
+        similar = " None is there: perhaps the header is missing, or this is another table."
     raise InputError(
         f"{path}: expected column {' and '.join(map(repr, missing))}, found {listed(names, most=40)}.{similar} {hint}"
     )
+
+
+def require_filled(cells: pd.Series, *, what: str, path: Path) -> None:
+    """Check that a column of a sheet has rows, and something in each.
+
+    Raises
+    ------
+    InputError
+        There are no rows, or cells that say nothing; names their lines.
+    """
+    if cells.empty:
+        raise InputError(f"{path}: expected rows below the header, found none. Fill the table in.")
+    empty = [line for line, cell in cells.items() if is_missing(cell)]
+    if empty:
+        raise InputError(
+            f"{path}: column {cells.name}: expected {what} in each row, found none in line {listed(empty)}. Fill the "
+            "cell in (of merged cells the first alone holds the value), or drop the row."
+        )
 
 
 def first_duplicates(values: Iterable[str]) -> dict[str, int]:
@@ -249,9 +220,17 @@ def first_duplicates(values: Iterable[str]) -> dict[str, int]:
     return {str(value): int(count) for value, count in counts[counts > 1].items()}
 
 
-def _check_header(header: list[str], path: Path) -> None:
+def _check_header(header: list[str], *, path: Path, line: int) -> None:
+    unnamed = [number for number, name in enumerate(header, start=1) if not name]
+    if len(unnamed) > 1:
+        raise InputError(
+            f"{path}: expected a name over each column, found none over columns {listed(unnamed)} in line {line}. Take "
+            "empty columns out, and lines above the header."
+        )
     twice = first_duplicates(header)
     if twice:
+        numbers = all(not math.isnan(number(name)) for name in twice)
         raise InputError(
-            f"{path}: expected each column once, found {listed(twice)} more than once. Rename or drop one."
+            f"{path}: expected each column once, found {listed(twice)} more than once in line {line}. "
+            f"{'Put the header into the first line; it seems to be missing.' if numbers else 'Rename or drop one.'}"
         )

@@ -72,8 +72,10 @@ PARTS = {
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
 
 
-# A spreadsheet would take a cell that begins so for a formula; it is written behind an apostrophe.
-_FORMULA, _ESCAPED = re.compile(r"'*[=+\-@]"), re.compile(r"'+[=+\-@]")
+# A spreadsheet would take a cell that begins so for a formula; it is written behind an apostrophe. The last four are
+# the wide forms of = + - @, which a Japanese spreadsheet reads as these.
+_STARTS = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_FORMULA, _ESCAPED = re.compile(rf"'*{_STARTS}"), re.compile(rf"'+{_STARTS}")
 
 
 def empty(columns: dict[str, str]) -> pd.DataFrame:

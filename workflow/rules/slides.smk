@@ -2,8 +2,11 @@
 
 import csv
 import gzip
+import io
 import re
+import zlib
 from functools import cache
+from itertools import chain, islice
 
 # Cells without a value, as the package reads them.
 MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "unknown", "not reported", "not available"}
@@ -16,16 +19,25 @@ def sheet_of_slides():
     sheet = Path(input_file("slides"))
     if not sheet.is_file():
         return []
-    content = sheet.read_bytes()
-    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    reader = csv.reader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
-    names = [name.strip() for name in next(reader, [])]
-    rows = (
-        dict(zip(names, ("" if cell.strip().lower() in MISSING else cell.strip() for cell in row))) for row in reader
-    )
+    with sheet.open("rb") as file:
+        unpack = gzip.open if file.read(2) == b"\x1f\x8b" else open
     types = config["inputs"]["slide_types"]
-    return [row for row in rows if types is None or slide_type(row.get("slide_id", "")) in types]
+    try:
+        with unpack(sheet, "rt", encoding="utf-8-sig", errors="replace", newline="") as text:
+            # As much as the cohort stage reads; what is larger it refuses.
+            lines = islice(io.StringIO(text.read(1 << 28), newline=""), 5_000_000)
+            header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+            reader = csv.reader(chain([header], lines), delimiter="\t" if "\t" in header else ",")
+            names = [name.strip() for name in next(reader, [])]
+            rows = (dict(zip(names, map(known, row))) for row in reader)
+            return [row for row in rows if types is None or slide_type(row.get("slide_id", "")) in types]
+    except (OSError, EOFError, zlib.error, csv.Error):
+        return []
+
+
+def known(cell):
+    """What a cell says, without space around it; "" where that is not known."""
+    return "" if cell.strip().lower() in MISSING else cell.strip()
 
 
 def slide_type(slide_id):
@@ -36,7 +48,7 @@ def slide_type(slide_id):
 
 def beside_sheet(path):
     """A path of the sheet is relative to the sheet's folder."""
-    return str(Path(input_file("slides")).parent / Path(path).expanduser())
+    return str(Path(input_file("slides")).parent / os.path.expanduser(path))
 
 
 def present(rows, column):
