@@ -51,7 +51,8 @@ class _Findings:
         try:
             yield
         except (InputError, ArtifactError, SlideError) as error:
-            self.problems.append(str(error))
+            if str(error) not in self.problems:  # two readers of one file say the same
+                self.problems.append(str(error))
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -220,7 +221,7 @@ def _tiles_of(slide: Slide, tiles: config.Tiles) -> float:
 
 
 def _describe_cohort(options: config.Study, findings: _Findings) -> None:
-    """Run the cohort and splits stages into a folder that goes, and say what they found."""
+    """Run the cohort, splits and pathways stages into a folder that goes, and say what they found."""
     with tempfile.TemporaryDirectory() as name, findings.noting():
         folder = Path(name)
         cohort.run(out=folder, inputs=options.inputs, config=options.cohort, bad_slides=options.bad_slides)
@@ -231,10 +232,19 @@ def _describe_cohort(options: config.Study, findings: _Findings) -> None:
         for line in _funnel(steps):
             findings.say(line)
         findings.say(f"events: {int(patients['event'].sum())} of {len(patients)} patients")
-        parts = folder / "parts.tsv"
-        splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=parts, config=options.splits)
-        for line in _test_parts(tables.read_table(parts, columns=tables.PARTS)):
-            findings.say(line)
+        with findings.noting():
+            parts = folder / "parts.tsv"
+            splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=parts, config=options.splits)
+            for line in _test_parts(tables.read_table(parts, columns=tables.PARTS)):
+                findings.say(line)
+        with findings.noting():  # every value that will be used is a number of its unit
+            pathways.run(
+                patients=folder / "patients.tsv",
+                inputs=options.inputs,
+                out=folder / "pathways.h5",
+                coverage=folder / "coverage.tsv",
+                config=options.pathways,
+            )
 
 
 def _test_parts(parts: pd.DataFrame) -> Iterator[str]:

@@ -76,8 +76,8 @@ def explain_row(cells: list[str], head: Head, *, expected: int, first: bool) -> 
             return f"There are {name} between its cells, but {_NAMES[head.delimiter]} in the header: use one of them."
         if head.delimiter == "\t" and expected < _count(head.text, other) == _count(row, other):
             return f"There is a tab in line {head.line}, but {name} between the cells: take the tab out."
-    if first and len(cells) == expected + 1:
-        return "Mend that line, or the header; R's write.table names the column of row names with col.names = NA alone."
+    if first and len(cells) == expected + 1 and head.delimiter == "\t":
+        return "If R's write.table has left out the name of the first column, write the table with col.names = NA."
     if head.delimiter == "," and len(cells) > expected:
         return "Mend that line, or the header: a comma within a cell needs quotation marks, a number a decimal point."
     return "Mend that line, or the header."

@@ -125,7 +125,7 @@ def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
     if bad.any():
         worst = int(bad.argmax())
         raise InputError(
-            f"{where} {names[worst]}: expected a finite number, found {sheets.shown(cells[worst])}; "
-            f"{int(bad.sum())} such values in this row. Fill the value in, or drop the patient or the gene."
+            f"{where} {names[worst]}: expected a finite number, found {sheets.shown(cells[worst])}. "
+            f"Such values in this row: {int(bad.sum())}. Fill the value in, or drop the patient or the gene."
         )
     return values.astype(np.float32)

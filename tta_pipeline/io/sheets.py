@@ -82,7 +82,7 @@ def open_text(path: Path, *, limits: Limits | None = None) -> Iterator[Iterator[
             stack.enter_context(text)
             yield read_lines(text, path=path, limits=limits or SHEET)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: expected a whole gzip file, found {error}. Fetch the file again.") from error
+        raise InputError(f"{path}: expected a whole gzip file, found damage ({error}). Fetch the file again.") from error
     except PermissionError as error:
         raise InputError(f"{path}: expected a file that may be read, found {error}. Change its permissions.") from error
 
@@ -190,7 +190,7 @@ def require_columns(found: Iterable[str], wanted: Iterable[str], *, path: Path, 
     }
     similar = f" Similar: {', '.join(close)}." if close else ""
     if not close and not set(names) & set(wanted):
-        similar = " None is there: perhaps the header is missing, or this is another table."
+        similar = " None of them is there: perhaps the header is missing, or this is another table."
     raise InputError(
         f"{path}: expected column {' and '.join(map(repr, missing))}, found {listed(names, most=40)}.{similar} {hint}"
     )

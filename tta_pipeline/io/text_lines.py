@@ -67,6 +67,11 @@ def _undecoded(line: str, *, at: int, number: int, path: Path) -> InputError:
     near = line[max(0, at - _AROUND) : at + _AROUND].strip()
     byte = ord(line[at]) - 0xDC00
     as_latin = near.encode("utf-8", errors="surrogateescape").decode("cp1252", errors="replace")
+    if not as_latin.replace("\t", " ").isprintable():
+        return InputError(
+            f"{path}: expected UTF-8 text, found the byte 0x{byte:02X} in line {number}, among others that are no text. "
+            "Fetch the file again, or check its path in the config."
+        )
     return InputError(
         f"{path}: expected UTF-8 text, found the byte 0x{byte:02X} in line {number}, near {as_latin!r} if it is read "
         "as Latin-1 (Windows-1252). Save the file as UTF-8; if that text makes no sense, fetch the file again."

@@ -50,7 +50,11 @@ def read_lazy_rows(path: Path) -> Iterator[LazyRow]:
             cells = _split(line, delimiter, path=path, number=number) if quoted else line.split(delimiter, maxsplit=1)
             count = len(cells) if quoted else line.count(delimiter) + 1
             if count != len(header):
-                advice = explain_row(line.split(delimiter), head, expected=len(header), first=first)
+                advice = (
+                    "A quotation mark in that line is not closed."
+                    if line.count('"') % 2
+                    else explain_row(line.split(delimiter), head, expected=len(header), first=first)
+                )
                 raise InputError(
                     f"{path}: expected {len(header)} cells in each row, as in the header, found {count} in line "
                     f"{number}. {advice}"
