@@ -82,7 +82,9 @@ def open_text(path: Path, *, limits: Limits | None = None) -> Iterator[Iterator[
             stack.enter_context(text)
             yield read_lines(text, path=path, limits=limits or SHEET)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: expected a whole gzip file, found damage ({error}). Fetch the file again.") from error
+        raise InputError(
+            f"{path}: expected a whole gzip file, found damage ({error}). Fetch the file again."
+        ) from error
     except PermissionError as error:
         raise InputError(f"{path}: expected a file that may be read, found {error}. Change its permissions.") from error
 

@@ -69,7 +69,7 @@ def _undecoded(line: str, *, at: int, number: int, path: Path) -> InputError:
     as_latin = near.encode("utf-8", errors="surrogateescape").decode("cp1252", errors="replace")
     if not as_latin.replace("\t", " ").isprintable():
         return InputError(
-            f"{path}: expected UTF-8 text, found the byte 0x{byte:02X} in line {number}, among others that are no text. "
+            f"{path}: expected UTF-8 text, found byte 0x{byte:02X} in line {number}, among others that are no text. "
             "Fetch the file again, or check its path in the config."
         )
     return InputError(
