@@ -21,7 +21,13 @@ SMALL = {"mpp": 0.5, "tile_size_px": 64, "mask_mpp": 2.0, "min_object_um2": 500.
 
 def sheet_of(folder, paths, *, mpp=None, mask=None):
     names = [path.stem for path in paths]
-    table = pd.DataFrame({"slide_id": names, "patient_id": names, "path": [str(path) for path in paths]})
+    table = pd.DataFrame(
+        {
+            "slide_id": names,
+            "patient_id": [f"P{row}" for row in range(len(names))],
+            "path": [str(path) for path in paths],
+        }
+    )
     table.assign(mpp=mpp, mask=mask).to_csv(folder / "slides.tsv", sep="\t", index=False)
     return folder / "slides.tsv"
 
