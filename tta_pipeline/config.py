@@ -265,6 +265,12 @@ class Evaluate(Section):
     horizons_days: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (365.0, 1095.0, 1825.0), description="times of the survival estimates"
     )
+    exchanges: int = Field(
+        5,
+        ge=0,
+        description="times that a model of two modalities is also scored with one of them from other test patients, to "
+        "show whether it uses that modality",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     cache_gb: float = Field(8.0, ge=0, description="features kept in memory, in GB; the rest is read again")
 

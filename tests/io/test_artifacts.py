@@ -42,6 +42,9 @@ PREDICTIONS = artifacts.Predictions(
     event=np.array([True, False]),
     survival=np.array([[0.9, np.nan], [0.5, 0.1]], dtype=np.float32),
     horizons_days=np.array([365.0, 1095.0]),
+    curves=np.array([[1.0, 0.9, 0.2], [0.7, 0.5, np.nan]], dtype=np.float32),
+    curve_days=np.array([1.0, 365.0, 2000.0]),
+    exchanged={"histology": np.array([[0.2, -1.0]])},
     attributes={"name": "tta", "fold": 3},
 )
 KINDS = {
@@ -139,7 +142,8 @@ def test_empty_groups_and_no_patients_survive(tmp_path):
     empty = artifacts.Checkpoint({}, {}, {}, {}, {})
     artifacts.write_checkpoint(tmp_path / "a.h5", empty, options={}, inputs={})
     assert artifacts.read_checkpoint(tmp_path / "a.h5") == empty
-    none = artifacts.Predictions([], np.empty(0), np.empty(0), np.empty(0, bool), np.empty((0, 2), "f4"), np.ones(2))
+    curve = np.empty((0, 2), "f4"), np.ones(2)
+    none = artifacts.Predictions([], np.empty(0), np.empty(0), np.empty(0, bool), *curve, *curve)
     artifacts.write_predictions(tmp_path / "b.h5", none, options={}, inputs={})
     assert artifacts.read_predictions(tmp_path / "b.h5").patient_id == []
 

@@ -10,6 +10,7 @@ from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.artifacts import Predictions
+from tta_pipeline.numerics.modalities import partners
 from tta_pipeline.stages import evaluate, train
 
 MODEL = config.TTA(hidden_dim=8, shared_dim=8, prototypes=3, heads=2)
@@ -166,3 +167,34 @@ def test_a_fold_without_test_patients_is_an_error(tmp_path: Path) -> None:
     train_one(study)
     with pytest.raises(InputError, match="expected test patients in repeat 0, fold 0, found none"):
         evaluated(study)
+
+
+def test_another_patients_modality_is_scored_as_if_it_stood_in_the_files(study: Study) -> None:
+    """The risks of each draw are those of the patients after their partners' features or genes were written to them."""
+    found = evaluated(study, exchanges=2)
+    assert {name: risks.shape for name, risks in found.exchanged.items()} == {"genomics": (2, 5), "histology": (2, 5)}
+    generator = np.random.default_rng([0, 5])
+    rows = partners(5, generator=generator)
+    pathways = artifacts.read_pathways(study.folder / "pathways.h5")
+    at = [pathways.patient_id.index(one) for one in found.patient_id]
+    original = pathways.expression.copy()
+    pathways.expression[at] = original[at][rows]
+    write_pathways(study.folder / "pathways.h5", ids=pathways.patient_id, expression=pathways.expression)
+    np.testing.assert_allclose(evaluated(study, exchanges=0).risk, found.exchanged["genomics"][0], atol=1e-5)
+    assert not np.allclose(found.exchanged["genomics"][0], found.risk)
+    write_pathways(study.folder / "pathways.h5", ids=pathways.patient_id, expression=original)
+    table = tables.read_table(study.folder / "slides.tsv", columns=tables.SLIDES)
+    partner = dict(zip(np.array(found.patient_id)[rows], found.patient_id, strict=True))
+    table["patient_id"] = table["patient_id"].map(lambda name: partner.get(name, name)).astype("string")
+    tables.write_table(study.folder / "slides.tsv", table, columns=tables.SLIDES)
+    np.testing.assert_allclose(evaluated(study, exchanges=0).risk, found.exchanged["histology"][0], atol=1e-5)
+
+
+def test_the_curve_meets_the_survival_at_its_horizons(study: Study) -> None:
+    found = evaluated(study)
+    baseline = artifacts.read_checkpoint(study.folder / "train.h5").baseline["time_days"]
+    assert set(found.curve_days) <= set(baseline)
+    assert found.curve_days[[0, -1]].tolist() == baseline[[0, -1]].tolist()
+    assert (np.diff(found.curves, axis=1) <= 0).all()
+    at = evaluated(study, horizons_days=tuple(found.curve_days))
+    np.testing.assert_array_equal(at.survival, found.curves)

@@ -15,6 +15,7 @@ from tta_pipeline.io import feature_arrays, hdf5
 
 Provenance = Mapping[str, Path]
 _FEATURES = ("features", "feats")
+_PREDICTED = ("risk", "time_days", "event", "survival", "horizons_days", "curves", "curve_days")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Predictions:
     """Risks of the test patients of one fold: a higher risk is worse.
 
     survival: float32 (patients, horizons), probability of surviving each of `horizons_days`; NaN beyond support.
+    curves: float32 (patients, times), the same at `curve_days`, for scores of the whole curve.
+    exchanged: modality -> float64 (draws, patients), risks with that modality of another test patient.
     """
 
     patient_id: list[str]
@@ -81,6 +84,9 @@ class Predictions:
     event: NDArray[np.bool_]
     survival: NDArray[np.float32]
     horizons_days: NDArray[np.float64]
+    curves: NDArray[np.float32]
+    curve_days: NDArray[np.float64]
+    exchanged: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -227,20 +233,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def write_predictions(path: Path, predictions: Predictions, *, options: Mapping[str, Any], inputs: Provenance) -> None:
-    """Write risk and survival of the test patients."""
+    """Write risk and survival of the test patients, and their risks with a modality of somebody else."""
     with hdf5.create(path, kind="evaluate", options=options, inputs=inputs) as file:
         _write_strings(file, "patient_id", predictions.patient_id)
-        for name in ("risk", "time_days", "event", "survival", "horizons_days"):
+        for name in _PREDICTED:
             file.create_dataset(name, data=getattr(predictions, name))
+        for modality, risks in predictions.exchanged.items():
+            file.create_dataset(f"exchanged/{modality}", data=risks)
         file.attrs["model"] = json.dumps(predictions.attributes, sort_keys=True)
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read what `write_predictions` wrote."""
     with hdf5.open_artifact(path, kind="evaluate") as file:
-        arrays = {name: file[name][()] for name in ("risk", "time_days", "event", "survival", "horizons_days")}
         return Predictions(
-            patient_id=_read_strings(file, "patient_id"), attributes=json.loads(file.attrs["model"]), **arrays
+            patient_id=_read_strings(file, "patient_id"),
+            exchanged={name: risks[()] for name, risks in file.get("exchanged", {}).items()},
+            attributes=json.loads(file.attrs["model"]),
+            **{name: file[name][()] for name in _PREDICTED},
         )
 
 

@@ -73,6 +73,18 @@ COMPARISONS = {
     "verdict": "string",
     "reason": "string",
 }
+# One row per model of two modalities and modality; numerics.modalities says what the columns are.
+MODALITIES = {
+    "model": "string",
+    "modality": "string",
+    "draws": "int64",
+    "c_index": "float64",
+    "c_exchanged": "float64",
+    "c_lost": "float64",
+    "c_low": "float64",
+    "c_high": "float64",
+    "verdict": "string",
+}
 # One row per variant of the first model; numerics.results.ablations says what the columns are.
 ABLATIONS = {
     "model": "string",
@@ -128,6 +140,7 @@ TABLES = {
     "pooled": POOLED,
     "summary": SUMMARY,
     "comparisons": COMPARISONS,
+    "modalities": MODALITIES,
     "ablations": ABLATIONS,
     "groups": GROUPS,
     "events": EVENTS,

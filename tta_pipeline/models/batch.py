@@ -55,7 +55,11 @@ class RiskModel(nn.Module):
     """A model of log-risk: `forward(batch) -> Output`, built as `Model(options, feature_dim=, pathways=)`.
 
     Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
+
+    modalities: "histology", "genomics": what of a batch the risk depends on.
     """
+
+    modalities: tuple[str, ...]
 
     def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
         """Raise InputError, with names, where the model cannot take patients with so many patches in a pass."""

@@ -1,6 +1,8 @@
 """Risks of the test patients of one fold, from all their patches."""
 
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ from tta_pipeline.config import BadSlides, Evaluate, Model, describe
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
-from tta_pipeline.io.fold import digests, require, select
+from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.models import MODELS
-from tta_pipeline.models.batch import RiskModel
+from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.scoring import score
+from tta_pipeline.numerics.modalities import partners
 from tta_pipeline.numerics.survival import survival_at
 
+Risks = NDArray[np.float64]
+_CURVE_TIMES = 101
 _CARRIED = ("name", "repeat", "fold", "seed", "epoch", "chosen_on", "n_train", "n_train_events", "n_validation")
 
 
@@ -77,36 +82,78 @@ def run(
     test = select(ids, patients=known, bags=bags, pathways=genes)
     device = device_named(config.device, key="evaluate.device")
     network = _restore(checkpoint, genes, trained=trained).to(device)
-    n_patches = np.minimum(test.n_patches, config.max_patches).tolist()
-    network.check_patients(test.patient_id, n_patches=n_patches)
-
-    def read(patient_id: str) -> NDArray[np.floating[Any]]:
-        generator = np.random.default_rng([config.seed, zlib.crc32(patient_id.encode())])
-        return bags.draw(patient_id, count=config.max_patches, generator=generator)
-
-    risk = score(
-        network,
-        read,
-        patient_id=test.patient_id,
-        n_patches=n_patches,
-        expression=test.expression,
-        scaler=checkpoint.scaler,
-        device=device,
-    )
-    horizons = np.array(config.horizons_days, dtype=np.float64)
-    times, hazard = checkpoint.baseline["time_days"], checkpoint.baseline["cumulative_hazard"]
-    survival = survival_at(horizons, log_risk=risk, times=times, cumulative_hazard=hazard)
+    network.check_patients(test.patient_id, n_patches=np.minimum(test.n_patches, config.max_patches).tolist())
+    scoring = _Scoring(network, test=test, bags=bags, scaler=checkpoint.scaler, device=device, config=config)
+    risk = scoring.risk()
     predictions = artifacts.Predictions(
         patient_id=test.patient_id,
         risk=risk,
         time_days=test.time_days,
         event=test.event,
-        survival=survival.astype(np.float32),
-        horizons_days=horizons,
+        **_survival(risk, checkpoint.baseline, horizons_days=np.array(config.horizons_days, dtype=np.float64)),
+        exchanged=scoring.exchanged(),
         attributes={key: attributes[key] for key in _CARRIED} | {"excluded": bags.excluded},
     )
     sources = {"trained": trained, "patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     artifacts.write_predictions(out, predictions, options=config.model_dump(mode="json"), inputs=sources)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """A trained model and the test patients that it scores."""
+
+    network: RiskModel
+    test: Group
+    bags: Bags
+    scaler: Scaler
+    device: torch.device
+    config: Evaluate
+
+    def risk(self, *, histology: NDArray[np.int64] | None = None, genomics: NDArray[np.int64] | None = None) -> Risks:
+        """(patients,) log-risk; `histology` and `genomics` name the row of the patient whose modality is taken."""
+        own = np.arange(len(self.test))
+        bags_of = dict(zip(self.test.patient_id, own if histology is None else histology, strict=True))
+        genes_of = own if genomics is None else genomics
+
+        def read(patient_id: str) -> NDArray[np.floating[Any]]:
+            owner = self.test.patient_id[bags_of[patient_id]]
+            generator = np.random.default_rng([self.config.seed, zlib.crc32(owner.encode())])
+            return self.bags.draw(owner, count=self.config.max_patches, generator=generator)
+
+        n_patches = np.minimum(self.test.n_patches, self.config.max_patches)[list(bags_of.values())]
+        return score(
+            self.network,
+            read,
+            patient_id=self.test.patient_id,
+            n_patches=n_patches.tolist(),
+            expression=self.test.expression[genes_of],
+            scaler=self.scaler,
+            device=self.device,
+        )
+
+    def exchanged(self) -> dict[str, Risks]:
+        """Modality -> (draws, patients); nothing for a model of one modality, or of one test patient."""
+        if len(self.network.modalities) < 2 or len(self.test) < 2:
+            return {}
+        generator = np.random.default_rng([self.config.seed, len(self.test)])
+        drawn = [partners(len(self.test), generator=generator) for _ in range(self.config.exchanges)]
+        if not drawn:
+            return {}
+        return {name: np.stack([self.risk(**{name: rows}) for rows in drawn]) for name in self.network.modalities}
+
+
+def _survival(
+    risk: Risks, baseline: Mapping[str, NDArray[np.float64]], *, horizons_days: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """Survival at the horizons, and at times between which equally many training patients were last seen."""
+    times, hazard = baseline["time_days"], baseline["cumulative_hazard"]
+    curve_days = np.unique(np.quantile(times, np.linspace(0, 1, _CURVE_TIMES), method="nearest"))
+    at = {"survival": horizons_days, "curves": curve_days}
+    estimates = {
+        name: survival_at(days, log_risk=risk, times=times, cumulative_hazard=hazard).astype(np.float32)
+        for name, days in at.items()
+    }
+    return {**estimates, "horizons_days": horizons_days, "curve_days": curve_days}
 
 
 def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, trained: Path) -> RiskModel:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tta_pipeline.numerics import coverage as genes
 from tta_pipeline.numerics import findings, flow, results
 from tta_pipeline.numerics.groups import RiskGroups, group_row, kaplan_meier, numbers_at_risk, split_by_risk
 from tta_pipeline.numerics.metrics import Fold, check_outcomes
+from tta_pipeline.numerics.modalities import modality_check
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ def run(
     cohort = tables.read_table(patients, columns=tables.PATIENTS)
     roles = tables.read_table(splits, columns=tables.SPLITS)
     sets = tables.read_table(coverage, columns=tables.COVERAGE)
-    models, sizes, left_out = _read_evaluated(evaluated)
+    found = _read_evaluated(evaluated)
+    models = found.models
     flow.check_tested(models, splits=roles)
     checkpoints = _read_trained(trained)
     left_in_training = _excluded(one.attributes for own in checkpoints.values() for one in own)
@@ -87,14 +90,17 @@ def run(
     groups = _risk_groups(models, checkpoints)
 
     made = _result_tables(models, truth=truth, config=config)
-    made["metrics"] = made["metrics"].merge(sizes, on=["model", *_FIT], validate="1:1")
+    made["metrics"] = made["metrics"].merge(found.sizes, on=["model", *_FIT], validate="1:1")
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
+    made["modalities"] = modality_check(
+        models, found.exchanged, samples=config.bootstrap, seed=config.seed, confidence=config.confidence
+    )
     made["groups"] = pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
     made["events"] = flow.events_per_fold(flow.describe_parts(roles.merge(cohort, on="patient_id")))
     left = tables.read_table(attrition, columns=tables.ATTRITION)
     features = study.read_feature_table(slides, manifests)
-    left_later = left_out | left_in_training
+    left_later = found.left_out | left_in_training
     made["attrition"] = flow.attrition_steps(left, patients=cohort, features=features, left_later=left_later)
     made["samples"] = flow.unused_samples(left)
     made["bad_slides"] = flow.bad_slides(left, features=features, left_later=left_later)
@@ -156,14 +162,28 @@ def run(
         log.info("%s: C-index %.3f (%.3f to %.3f)", row["model"], row["c_pooled"], row["c_low"], row["c_high"])
 
 
-def _read_evaluated(paths: Sequence[Path]) -> tuple[dict[str, list[Fold]], pd.DataFrame, dict[str, str]]:
-    """Test parts by model, in the order of the files; sizes of their training parts; slides left out, with reasons."""
+@dataclass(frozen=True)
+class _Evaluated:
+    """Test parts by model, in the order of the files.
+
+    exchanged: the same with a modality of somebody else, by model, modality and draw. sizes: of their training parts.
+    left_out: slides, with reasons.
+    """
+
+    models: dict[str, list[Fold]]
+    exchanged: dict[str, dict[str, list[list[Fold]]]]
+    sizes: pd.DataFrame
+    left_out: dict[str, str]
+
+
+def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
     models: dict[str, list[Fold]] = {}
     seen: dict[tuple[object, ...], Path] = {}
     sizes = []
     left_out: dict[str, str] = {}
+    exchanged: dict[str, dict[str, list[list[Fold]]]] = {}
     for path in paths:
         found = artifacts.read_predictions(path)
         missing = {"name", *_FIT, "n_train", "n_train_events"} - set(found.attributes)
@@ -186,9 +206,14 @@ def _read_evaluated(paths: Sequence[Path]) -> tuple[dict[str, list[Fold]], pd.Da
         )
         model = _label(found.attributes)
         models.setdefault(model, []).append(part)
+        for modality, risks in found.exchanged.items():
+            draws = exchanged.setdefault(model, {}).setdefault(modality, [[] for _ in risks])
+            for draw, risk in zip(draws, risks, strict=True):
+                draw.append(replace(part, risk=risk))
         left_out |= _excluded([found.attributes])
         sizes.append((model, *key[1:], found.attributes["n_train"], found.attributes["n_train_events"]))
-    return models, pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"]), left_out
+    table = pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"])
+    return _Evaluated(models, exchanged, sizes=table, left_out=left_out)
 
 
 def _excluded(attributes: Iterable[Mapping[str, dict[str, str]]]) -> dict[str, str]:

@@ -17,6 +17,7 @@ rule report:
         summary=report("results/report/summary.tsv", caption="../report/summary.rst", category="Risk"),
         comparisons=report("results/report/comparisons.tsv", caption="../report/comparisons.rst", category="Risk"),
         ablations=report("results/report/ablations.tsv", caption="../report/ablations.rst", category="Risk"),
+        modalities=report("results/report/modalities.tsv", caption="../report/modalities.rst", category="Risk"),
         groups="results/report/groups.tsv",
         events_table="results/report/events.tsv",
         attrition_table="results/report/attrition.tsv",

@@ -1,0 +1,62 @@
+"""Whether a model uses its modalities: its C-index where one of them is another patient's."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
+from tta_pipeline.numerics.metrics import Fold, mean_pooled_c
+
+# Model -> modality -> draws -> the model's test parts with the risks that another patient's modality gave.
+Exchanged = Mapping[str, Mapping[str, Sequence[Sequence[Fold]]]]
+COLUMNS = ["model", "modality", "draws", "c_index", "c_exchanged", "c_lost", "c_low", "c_high", "verdict"]
+
+
+def partners(patients: int, *, generator: np.random.Generator) -> NDArray[np.int64]:
+    """For each of at least two patients another one, nobody twice: one random cycle through all."""
+    order = generator.permutation(patients)
+    partner = np.empty(patients, dtype=np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner
+
+
+def modality_check(
+    models: Mapping[str, Sequence[Fold]], exchanged: Exchanged, *, samples: int, seed: int, confidence: float
+) -> pd.DataFrame:
+    """One row per model and modality: how much of the C-index is lost with another patient's modality.
+
+    Parameters
+    ----------
+    models
+        Test parts by model.
+    exchanged
+        The same test parts with other risks; a modality without draws, or not of every part, gives no row.
+    samples, seed, confidence
+        Of the bootstrap over patients, as for the C-index itself. The loss is that of the mean over draws, on the same
+        samples of patients.
+
+    Returns
+    -------
+    Columns `COLUMNS`. c_lost = c_index - c_exchanged; verdict is "used" where its interval lies above 0.
+
+    References
+    ----------
+    Breiman, Machine Learning 45 (2001) 5, section 10: importance by permutation.
+    """
+    rows = []
+    for model, parts in models.items():
+        for modality, draws in exchanged.get(model, {}).items():
+            if not draws or any(len(draw) != len(parts) for draw in draws):
+                continue
+            patient_id, weights = draw_patients(parts, samples=samples, seed=seed)
+            own = bootstrap_pooled_c(parts, patient_id=patient_id, weights=weights)
+            other = np.mean([bootstrap_pooled_c(d, patient_id=patient_id, weights=weights) for d in draws], axis=0)
+            interval = percentile_interval(own - other, confidence=confidence)
+            c = mean_pooled_c(parts).value
+            c_exchanged = float(np.mean([mean_pooled_c(draw).value for draw in draws]))
+            verdict = "used" if interval.low > 0 else "no use shown"
+            found = (len(draws), c, c_exchanged, c - c_exchanged, interval.low, interval.high)
+            rows.append((model, modality, *found, verdict if np.isfinite(interval.low) else "not defined"))
+    return pd.DataFrame(rows, columns=COLUMNS)
