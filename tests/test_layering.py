@@ -14,14 +14,16 @@ PACKAGE = ROOT / "tta_pipeline"
 # Layer -> layers of the package that it may import. `errors` is open to everybody.
 MAY_IMPORT = {
     "errors": set(),
-    "config": set(),
+    "section": set(),
+    "model_sections": {"section"},
+    "config": {"section", "model_sections"},
     "numerics": {"numerics"},
     "io": {"io", "config"},
-    "models": {"models", "numerics", "config"},
-    "stages": {"models", "io", "numerics", "config"},
+    "models": {"models", "numerics", "config", "model_sections"},
+    "stages": {"models", "io", "numerics", "config", "model_sections"},
     "commands": {"stages", "models", "io", "numerics", "config"},
-    "cli": {"stages", "commands", "config"},
-    "manual": {"config"},
+    "cli": {"stages", "commands", "config", "section"},
+    "manual": {"config", "section", "model_sections"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tta_pipeline import __version__, config
 from tta_pipeline.errors import USER_ERRORS, InputError
+from tta_pipeline.section import Section
 
 STAGES = {
     "cohort": "who is in the study, who is out, and why",
@@ -89,11 +90,11 @@ def _arguments_of(function: Any, *, stage: str, arguments: list[str]) -> dict[st
     for name, parameter in inspect.signature(function).parameters.items():
         flag = f"--{name.replace('_', '-')}"
         required = parameter.default is inspect.Parameter.empty
-        if _is_section(hints[name]):
+        if sections := _sections(hints[name]):
             parser.add_argument(
                 flag, required=required, metavar="JSON|YAML", help="its section as JSON, or a config file"
             )
-            for key, field in hints[name].model_fields.items():
+            for key, field in {k: f for each in sections for k, f in each.model_fields.items()}.items():
                 parser.add_argument(f"{flag}.{key}", dest=f"{name}.{key}", metavar="VALUE", help=_help(field))
         else:
             takes_several = any(get_origin(hint) is list for hint in (hints[name], *get_args(hints[name])))
@@ -102,15 +103,18 @@ def _arguments_of(function: Any, *, stage: str, arguments: list[str]) -> dict[st
     given = vars(parser.parse_args(arguments))
     return {
         name: _section(hint, name=name, stage=stage, given=given)
-        if _is_section(hint)
+        if _sections(hint)
         else _plain(hint, name, given[name])
         for name, hint in hints.items()
         if name != "return" and name in given and given[name] is not None
     }
 
 
-def _is_section(hint: Any) -> bool:
-    return isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and issubclass(hint, config.Section)
+def _sections(hint: Any) -> list[type[Section]]:
+    """The config sections that a parameter may hold: one, the architectures of a model, or none."""
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and issubclass(hint, Section):
+        return [hint]
+    return [each for argument in get_args(hint) for each in _sections(argument)]
 
 
 def _help(field: Any) -> str:
@@ -125,7 +129,7 @@ def _plain(hint: Any, name: str, value: Any) -> Any:
         raise InputError(f"--{name.replace('_', '-')}: expected {get_args(hint) or hint}, found {value!r}.") from error
 
 
-def _section(hint: type[config.Section], *, name: str, stage: str, given: dict[str, Any]) -> config.Section:
+def _section(hint: Any, *, name: str, stage: str, given: dict[str, Any]) -> Any:
     source: str = given[name]
     where = _SECTIONS[name] or stage
     if source.lstrip().startswith("{"):
@@ -135,10 +139,10 @@ def _section(hint: type[config.Section], *, name: str, stage: str, given: dict[s
             raise InputError(f"--{name.replace('_', '-')}: expected JSON, found {source!r} ({error}).") from error
     else:
         content = config.load(Path(source)).model_dump(mode="json")[where]
-    for key in hint.model_fields:
+    for key in {key for section in _sections(hint) for key in section.model_fields}:
         if given.get(f"{name}.{key}") is not None:
             content[key] = yaml.safe_load(given[f"{name}.{key}"])
     try:
-        return hint.model_validate(content)
+        return TypeAdapter(hint).validate_python(content)
     except ValidationError as error:
         raise InputError(config.describe(error, where=where)) from error

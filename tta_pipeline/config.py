@@ -3,29 +3,16 @@
 Paths are relative to the working directory of the study; `$NAME` and `~` are expanded.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from tta_pipeline.errors import InputError
-
-
-def _expand(value: object) -> object:
-    return os.path.expanduser(os.path.expandvars(value)) if isinstance(value, str) else value  # noqa: PTH111
-
-
-StudyPath = Annotated[Path, BeforeValidator(_expand)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A section of the config; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from tta_pipeline.model_sections import PUBLISHED, TTA, Architecture, Model
+from tta_pipeline.section import Fraction, Section, StudyPath
 
 
 class Inputs(Section):
@@ -240,17 +227,35 @@ class Train(Section):
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="one run per seed")
     epochs: int = Field(30, ge=1, description="passes over the training patients")
-    batch_size: int = Field(32, ge=2, description="patients per step")
+    batch_size: int = Field(32, ge=1, description="patients per step")
+    loss: Literal["cox", "nll", "ranking"] = Field(
+        "cox",
+        description="cox: partial likelihood; nll: likelihood of a hazard for each bin of follow-up; ranking: smooth "
+        "bound of the C-index",
+    )
+    bins: int = Field(4, ge=2, description="bins of nll and of sampling: quantiles of the training part's event times")
+    censored_weight: Fraction = Field(
+        1.0, description="weight of censored patients in nll (1 - alpha of the publications)"
+    )
+    sampling: Literal["stratified", "weighted"] = Field(
+        "stratified",
+        description="stratified: each patient once per epoch, events shared out over the batches; weighted: drawn with "
+        "replacement, every bin and indicator equally often",
+    )
+    optimiser: Literal["adamw", "adam", "radam", "sgd"] = Field(
+        "adamw", description="sgd has momentum 0.9; all but adamw decay by an L2 term"
+    )
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate after the warm-up")
     patches: int = Field(4096, ge=1, description="patches drawn per patient and step; fewer are used whole")
-    learning_rate: float = Field(1e-4, gt=0, description="peak of AdamW's schedule")
-    weight_decay: float = Field(1e-5, ge=0, description="AdamW's, not on biases and norms")
-    warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly; cosine after it")
+    learning_rate: float = Field(1e-4, gt=0, description="peak of the schedule")
+    weight_decay: float = Field(1e-5, ge=0, description="adamw: not on biases and norms")
+    warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly")
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
     ties: Literal["efron", "breslow"] = Field("efron", description="tied event times in the Cox likelihood")
     checkpoint: Literal["last", "validation", "published"] = Field(
         "last",
-        description="weights of the last epoch; of the best Cox loss on the validation part; or, as the published runs "
-        "did, of the best Cox loss on the test part: no estimate for new patients, and every table says so",
+        description="weights of the last epoch; of the best loss on the validation part; or, as the published runs "
+        "did, of the best loss on the test part: no estimate for new patients, and every table says so",
     )
     standardise_features: bool = Field(False, description="scale features by mean and variance of the training fold")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
@@ -286,64 +291,19 @@ class Report(Section):
     )
 
 
-class TTA(Section):
-    """The TTA model ("Together, Then Apart", arXiv 2511.18089) and its ablations."""
+def recipe_of(model: Architecture, common: Train) -> Train:
+    """How a model is trained: the section `train`, over it the published recipe if that is wanted, then its own keys.
 
-    architecture: Literal["tta"] = "tta"
-    modalities: tuple[Literal["histology", "genomics"], ...] = Field(
-        ("histology", "genomics"), min_length=1, max_length=2, description="inputs that the model sees"
-    )
-    preset: Literal["paper", "released"] = Field(
-        "paper", description="released: double softmax of image queries, rho of step 0 at evaluation, as published"
-    )
-    hidden_dim: int = Field(256, ge=1, description="width of tokens")
-    shared_dim: int = Field(256, ge=1, description="width of the space that tokens and prototypes share")
-    prototypes: int = Field(32, ge=2, description="prototypes per bank")
-    temperature: float = Field(0.5, gt=0, description="divisor of the cosines of tokens and prototypes")
-    dropout: float = Field(0.3, ge=0, lt=1, description="dropout of tokens and feed-forward layers")
-    negative_slope: float = Field(0.1, ge=0, lt=1, description="slope of LeakyReLU below 0")
-    together: bool = Field(True, description="transport of tokens; false pools by softmax alone")
-    sharing: Literal["joint", "separate-transport", "separate-banks"] = Field(
-        "joint", description="one problem and bank; one problem per modality; one problem and bank per modality"
-    )
-    transport: Literal["unbalanced", "fixed", "balanced", "k-means"] = Field(
-        "unbalanced", description="mass by the curriculum; mass rho_fixed; equal prototypes; nearest prototype"
-    )
-    epsilon: float = Field(0.1, gt=0, description="entropy of the transport problem")
-    gamma: float = Field(1.0, gt=0, description="weight of equal prototypes (KL) in unbalanced and fixed transport")
-    similarity_weight: float = Field(0.1, ge=0, description="weight of the similarity of tokens in the transport")
-    rho_start: Fraction = Field(0.1, description="transported mass from which the curriculum rises to 1")
-    rho_epochs: float = Field(10.0, ge=0, description="epochs until all mass is transported")
-    rho_sharpness: float = Field(5.0, ge=0, description="steepness of that rise")
-    rho_fixed: float = Field(0.5, gt=0, le=1, description="transported mass of fixed transport")
-    transport_weight: Fraction = Field(0.5, description="plan against softmax in the pooling; 1 is the plan alone")
-    assignment_weight: float = Field(0.5, ge=0, description="weight of the assignment loss, per modality")
-    heads: int = Field(5, ge=1, description="projections to the shared space; one works, consistency chooses it")
-    consistency_weight: float = Field(0.01, ge=0, description="weight of the multi-head loss, per modality")
-    consistency_every: int = Field(3, ge=1, description="steps from one multi-head loss to the next")
-    view_fraction: float = Field(0.8, gt=0, le=1, description="part of a bag's tokens in each of its two views")
-    view_overlap: Fraction = Field(0.8, description="part of a view's tokens that the other view holds too")
-    anchors: bool = Field(True, description="anchors and refiners (Apart); false leaves tokens as they are")
-    replace_tokens: bool = Field(True, description="refined tokens replace the tokens; false uses them for contrast")
-    contrast_weight: float = Field(0.5, ge=0, description="weight of the contrast of anchors, per modality")
-    contrast_temperature: float = Field(0.1, gt=0, description="divisor of the cosines of patients and anchors")
-    fusion: Literal["co-attention", "concat", "sum", "mlp"] = Field(
-        "co-attention", description="how the tokens of the modalities become one vector"
-    )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "TTA":
-        if len(set(self.modalities)) != len(self.modalities):
-            raise ValueError(f"modalities must be named once, found {self.modalities}")
-        if self.view_fraction * (2 - self.view_overlap) > 1:
-            raise ValueError(
-                "two views must fit in a bag: view_fraction * (2 - view_overlap) <= 1, "
-                f"found {self.view_fraction * (2 - self.view_overlap):g}"
-            )
-        return self
-
-
-Model = TTA
+    Raises
+    ------
+    InputError
+        A key of the model's own `train` is unknown or out of its limits.
+    """
+    published = PUBLISHED[model.architecture] if model.recipe == "published" else {}
+    try:
+        return Train.model_validate({**common.model_dump(), **published, **model.train})
+    except ValidationError as error:
+        raise InputError(describe(error, where=f"models: {model.architecture}: train")) from error
 
 
 class Study(Section):

@@ -9,6 +9,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tta_pipeline import config
+from tta_pipeline.model_sections import ARCHITECTURES
+from tta_pipeline.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
@@ -19,7 +21,25 @@ BEGIN, END = "<!-- tables: begin (make schema) -->", "<!-- tables: end -->"
 def schema_text() -> str:
     """The JSON schema of a study's config as it stands in workflow/schemas/."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | config.Study.model_json_schema()
+    schema["properties"]["models"]["patternProperties"] = dict.fromkeys(
+        schema["properties"]["models"]["patternProperties"], _schema_of_models()
+    )
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def _schema_of_models() -> dict[str, Any]:
+    """One schema by the architecture that an entry names.
+
+    Snakemake fills in the defaults of every branch of a `oneOf`; of an `if` with its `then` only those that apply.
+    """
+    branches: list[dict[str, Any]] = []
+    for name, section in ARCHITECTURES.items():
+        named: dict[str, Any] = {"properties": {"architecture": {"const": name}}}
+        if section.model_fields["architecture"].is_required():
+            named["required"] = ["architecture"]
+        branches.append({"if": named, "then": {"$ref": f"#/$defs/{section.__name__}"}})
+    known = {"properties": {"architecture": {"enum": list(ARCHITECTURES)}}}
+    return {"type": "object", **known, "allOf": branches}
 
 
 def readme_text(current: str) -> str:
@@ -34,14 +54,15 @@ def tables() -> str:
     return "\n".join(line for name, section in _sections() for line in _table(name, section))
 
 
-def _sections() -> Iterator[tuple[str, type[config.Section]]]:
+def _sections() -> Iterator[tuple[str, type[Section]]]:
     for name, field in config.Study.model_fields.items():
         if isinstance(field.annotation, type) and get_origin(field.annotation) is None:
             yield name, field.annotation
-    yield "models.NAME", config.TTA
+    for name, section in ARCHITECTURES.items():
+        yield f"models.NAME ({name})", section
 
 
-def _table(name: str, section: type[config.Section]) -> Iterator[str]:
+def _table(name: str, section: type[Section]) -> Iterator[str]:
     yield f"### `{name}`\n\n{(section.__doc__ or '').strip()}\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     for key, field in section.model_fields.items():

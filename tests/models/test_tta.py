@@ -39,9 +39,9 @@ def rows(whole: Batch, select: slice, patches: slice = slice(None)) -> Batch:
 
 
 def cox(output: Output) -> torch.Tensor:
-    count = len(output.log_risk)
+    count = len(output.scores)
     time_days = torch.arange(count, 0, -1)
-    return cox_loss(output.log_risk, time_days=time_days, event=torch.arange(count) % 3 != 2)
+    return cox_loss(output.scores[:, 0], time_days=time_days, event=torch.arange(count) % 3 != 2)
 
 
 ABLATIONS: list[dict[str, Any]] = [
@@ -75,14 +75,14 @@ def test_risk_does_not_depend_on_padding_batch_mates_or_order_of_patches(options
     model, whole = build(**options).eval(), batch()
     model.begin_step(4.0)
     with torch.no_grad():
-        expected = model(whole).log_risk
+        expected = model(whole).scores
         garbage = dataclasses.replace(whole, features=whole.features.masked_fill(~whole.mask[..., None], 1e4))
-        torch.testing.assert_close(model(garbage).log_risk, expected, rtol=0, atol=1e-6)
-        singles = [model(rows(whole, slice(i, i + 1), slice(0, int(whole.mask[i].sum())))).log_risk for i in range(4)]
+        torch.testing.assert_close(model(garbage).scores, expected, rtol=0, atol=1e-6)
+        singles = [model(rows(whole, slice(i, i + 1), slice(0, int(whole.mask[i].sum())))).scores for i in range(4)]
         torch.testing.assert_close(torch.cat(singles), expected, rtol=0, atol=2e-6)
         order = torch.randperm(whole.mask.shape[1])
         shuffled = dataclasses.replace(whole, features=whole.features[:, order], mask=whole.mask[:, order])
-        torch.testing.assert_close(model(shuffled).log_risk, expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(model(shuffled).scores, expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("options", ABLATIONS, ids=NAMES)
@@ -118,7 +118,7 @@ def test_one_modality_has_no_contrast_and_does_not_see_the_other(modality: str) 
     assert set(model(whole).losses) == {f"{term}_{modality}" for term in ("assignment", "consistency")}
     other = "expression" if modality == "histology" else "features"
     changed = dataclasses.replace(whole, **{other: getattr(whole, other) + 5})
-    assert torch.equal(model.eval()(whole).log_risk, model(changed).log_risk)
+    assert torch.equal(model.eval()(whole).scores, model(changed).scores)
 
 
 def test_consistency_comes_every_third_step_and_chooses_the_head_of_least_loss() -> None:
@@ -144,15 +144,15 @@ def test_mass_and_heads_are_stored_and_used() -> None:
     restored = build(seed=1).eval()
     before = restored(whole)
     restored.load_state_dict(trained.state_dict())
-    assert restored(whole).log_risk.equal(trained(whole).log_risk)
+    assert restored(whole).scores.equal(trained(whole).scores)
     assert restored(whole).diagnostics["rho"] == pytest.approx(rho_at(4.0, start=0.1, epochs=10, sharpness=5))
     assert before.diagnostics["rho"] == pytest.approx(rho_at(0.0, start=0.1, epochs=10, sharpness=5))
-    reference = trained(whole).log_risk
+    reference = trained(whole).scores
     trained.rho.fill_(1.0)
-    assert not torch.allclose(trained(whole).log_risk, reference, atol=1e-6)
+    assert not torch.allclose(trained(whole).scores, reference, atol=1e-6)
     trained.load_state_dict(restored.state_dict())
     trained.working_heads.zero_()
-    assert not torch.allclose(trained(whole).log_risk, reference, atol=1e-6)
+    assert not torch.allclose(trained(whole).scores, reference, atol=1e-6)
 
 
 def test_released_preset_evaluates_at_the_mass_of_step_0_whatever_training_reached() -> None:
@@ -165,7 +165,7 @@ def test_released_preset_evaluates_at_the_mass_of_step_0_whatever_training_reach
 def test_the_presets_share_weights_and_differ_in_risk() -> None:
     paper, released = build(seed=3).eval(), build(seed=3, preset="released").eval()
     released.load_state_dict(paper.state_dict())
-    assert not torch.allclose(paper(batch()).log_risk, released(batch()).log_risk, atol=1e-5)
+    assert not torch.allclose(paper(batch()).scores, released(batch()).scores, atol=1e-5)
 
 
 def test_transport_modes_give_their_masses() -> None:
@@ -229,4 +229,4 @@ def test_a_patient_with_too_few_tokens_is_named(
 
 def test_without_transport_fewer_tokens_than_prototypes_will_do() -> None:
     for options in ({"together": False}, {"transport": "k-means"}):
-        assert build(modalities=("histology",), **options)(batch((9, 1))).log_risk.isfinite().all()
+        assert build(modalities=("histology",), **options)(batch((9, 1))).scores.isfinite().all()

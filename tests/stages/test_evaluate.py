@@ -147,8 +147,8 @@ def test_other_splits_than_those_of_the_training_are_an_error(study: Study) -> N
     [
         ({"hidden_dim": 16}, r"train.h5: expected the weights .* found others: .*size mismatch"),
         ({"anchors": False}, r"train.h5: expected the weights .* found others: .*[Uu]nexpected key.*anchors"),
-        ({"hidden_dim": -1}, r"train.h5: the model's section: hidden_dim: Input should be greater"),
-        ({"wings": 2}, r"train.h5: the model's section: wings: Extra inputs"),
+        ({"hidden_dim": -1}, r"train.h5: the model's section: tta.hidden_dim: Input should be greater"),
+        ({"wings": 2}, r"train.h5: the model's section: tta.wings: Extra inputs"),
     ],
 )
 def test_a_checkpoint_of_another_configuration_is_an_error(

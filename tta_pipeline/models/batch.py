@@ -41,18 +41,18 @@ class Batch:
 class Output:
     """What a model says about a batch.
 
-    log_risk: (batch,), a higher value is worse.
-    losses: weighted auxiliary terms, to be added to the Cox loss; empty in evaluation mode.
+    scores: (batch, outputs), what the objective makes a risk of: one log-risk (higher is worse), or a logit per bin.
+    losses: weighted auxiliary terms, to be added to the loss; empty in evaluation mode.
     diagnostics: numbers for the history (state of a schedule, rounds of a solver).
     """
 
-    log_risk: Tensor
+    scores: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
     diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 class RiskModel(nn.Module):
-    """A model of log-risk: `forward(batch) -> Output`, built as `Model(options, feature_dim=, pathways=)`.
+    """A network: `forward(batch) -> Output`, built as `Model(options, feature_dim=, pathways=, outputs=)`.
 
     Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
 

@@ -1,9 +1,28 @@
-"""AdamW with its schedule, the same for every model."""
+"""Optimisers and their schedule, the same choice for every model."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
+
+from tta_pipeline.config import Train
+
+_MOMENTUM = 0.9
+
+
+def optimiser_of(model: nn.Module, config: Train) -> torch.optim.Optimizer:
+    """The optimiser of a recipe. AdamW decays weights apart from the gradient; Adam, RAdam and SGD add an L2 term."""
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.optimiser:
+        case "adamw":
+            return adamw(model, learning_rate=rate, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
+        case "radam":
+            return torch.optim.RAdam(model.parameters(), lr=rate, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=decay, momentum=_MOMENTUM)
 
 
 def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
@@ -21,9 +40,13 @@ def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> tor
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def learning_rate_at(step: int, *, steps: int, warmup_fraction: float) -> float:
-    """Part of the peak learning rate at a step of 0 .. steps - 1: linear warm-up to 1, then half a cosine to 0."""
+def learning_rate_at(
+    step: int, *, steps: int, warmup_fraction: float, schedule: Literal["cosine", "constant"] = "cosine"
+) -> float:
+    """Part of the peak learning rate at a step of 0 .. steps - 1: linear warm-up, then half a cosine to 0, or 1."""
     warmup = round(warmup_fraction * steps)
     if step < warmup:
         return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))

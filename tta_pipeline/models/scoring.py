@@ -1,4 +1,4 @@
-"""Log-risks of patients by a model in evaluation mode."""
+"""Scores of patients by a model in evaluation mode."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,10 +23,10 @@ def score(
     scaler: Scaler,
     device: torch.device,
 ) -> NDArray[np.float64]:
-    """Log-risk of each patient from the bag that `read` gives; the model is left in evaluation mode.
+    """Scores of each patient from the bag that `read` gives; the model is left in evaluation mode.
 
     Patients are batched up to a number of padded patches. Dropout is off and no patch is drawn here, so the
-    same weights and bags give the same risks.
+    same weights and bags give the same scores.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def score(
 
     Returns
     -------
-    (patients,) float64, finite.
+    (patients, outputs) float64, finite.
 
     Raises
     ------
     InputError
-        A risk is NaN or infinite.
+        A score is NaN or infinite.
     """
     model.eval()
-    risk = np.full(len(patient_id), np.nan)
+    scores: list[NDArray[np.float64]] = []
     for rows in _batches(n_patches):
         names = [patient_id[row] for row in rows]
         batch = collate(
@@ -55,14 +55,15 @@ def score(
         )
         with torch.no_grad():
             output: Output = model(batch)
-        risk[rows] = output.log_risk.double().cpu().numpy()
-    bad = [name for name, value in zip(patient_id, risk, strict=True) if not np.isfinite(value)]
+        scores.append(output.scores.double().cpu().numpy())
+    found = np.concatenate(scores) if scores else np.empty((0, 1))
+    bad = [name for name, row in zip(patient_id, found, strict=True) if not np.isfinite(row).all()]
     if bad:
         raise InputError(
-            f"expected finite log-risks, found NaN or infinity for {len(bad)} of {len(risk)} patients: "
+            f"expected finite log-risks, found NaN or infinity for {len(bad)} of {len(found)} patients: "
             f"{', '.join(bad[:5])}. Check their features, or train with standardise_features."
         )
-    return risk
+    return found
 
 
 def _batches(n_patches: Sequence[int]) -> Iterator[list[int]]:

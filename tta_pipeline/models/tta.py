@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tta_pipeline import config
+from tta_pipeline import model_sections
 from tta_pipeline.errors import InputError
 from tta_pipeline.models.batch import Batch, Output, RiskModel
 from tta_pipeline.models.layers import Block, PathwayLinear, dropout
@@ -33,8 +33,8 @@ class Stages:
     plans: each (batch, tokens, K), Q = N P without gradient, or None where pooling is softmax alone.
     pooled: each (batch, K, d).
     refined: each (batch, K, d); `pooled` again without anchors.
-    fused: (batch, width), what the risk is linear in.
-    log_risk: (batch,).
+    fused: (batch, width), what the scores are linear in.
+    scores: (batch, outputs).
     diagnostics: numbers for the history.
     """
 
@@ -45,7 +45,7 @@ class Stages:
     pooled: list[Tensor]
     refined: list[Tensor]
     fused: Tensor
-    log_risk: Tensor
+    scores: Tensor
     diagnostics: dict[str, float]
 
 
@@ -61,7 +61,9 @@ class TTA(RiskModel):
     working_heads: Tensor
     head_loss: Tensor
 
-    def __init__(self, options: config.TTA, *, feature_dim: int, pathways: list[NDArray[np.int64]]):
+    def __init__(
+        self, options: model_sections.TTA, *, feature_dim: int, pathways: list[NDArray[np.int64]], outputs: int = 1
+    ):
         super().__init__()
         self.options = options
         self.modalities = tuple(name for name in ORDER if name in options.modalities)
@@ -79,7 +81,7 @@ class TTA(RiskModel):
             self.anchors = nn.Parameter(torch.randn(count, dim))
         if self._contrasts:
             self.summary = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
-        self.fusion = Fusion(options, modalities=count)
+        self.fusion = Fusion(options, modalities=count, outputs=outputs)
         self.register_buffer("rho", torch.tensor(self._rho_at(0.0)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("working_heads", torch.zeros(count, dtype=torch.int64))
@@ -136,7 +138,7 @@ class TTA(RiskModel):
         """
         stages = self.stages(batch)
         losses = self.losses(stages) if self.training else {}
-        return Output(log_risk=stages.log_risk, losses=losses, diagnostics=stages.diagnostics)
+        return Output(scores=stages.scores, losses=losses, diagnostics=stages.diagnostics)
 
     def stages(self, batch: Batch) -> Stages:
         """Every stage from tokens to log-risk, for whoever compares them with another implementation."""
@@ -164,7 +166,7 @@ class TTA(RiskModel):
             pooled=pooled,
             refined=refined,
             fused=fused,
-            log_risk=self.fusion.risk(fused)[:, 0],
+            scores=self.fusion.risk(fused),
             diagnostics=diagnostics,
         )
 

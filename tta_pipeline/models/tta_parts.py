@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tta_pipeline import config
+from tta_pipeline import model_sections
 from tta_pipeline.models.layers import Block, mean_units
 from tta_pipeline.numerics.transport import solve_joint
 
@@ -19,7 +19,7 @@ class Prototypes(nn.Module):
     logits l_ik = <unit(U h_i + u), unit(c_k)> / tau.
     """
 
-    def __init__(self, options: config.TTA, *, modalities: int):
+    def __init__(self, options: model_sections.TTA, *, modalities: int):
         super().__init__()
         several = options.together and options.consistency_weight > 0
         self.heads = options.heads if several else 1
@@ -55,7 +55,7 @@ class Prototypes(nn.Module):
 class Transporter(nn.Module):
     """Plans of tokens over prototypes by one of the transport modes, jointly or per modality. No gradient."""
 
-    def __init__(self, options: config.TTA):
+    def __init__(self, options: model_sections.TTA):
         super().__init__()
         self.options = options
 
@@ -129,7 +129,7 @@ class Fusion(nn.Module):
     concat, sum, mlp: the means of the normalised tokens side by side, summed, or through a two-layer perceptron.
     """
 
-    def __init__(self, options: config.TTA, *, modalities: int):
+    def __init__(self, options: model_sections.TTA, *, modalities: int, outputs: int):
         super().__init__()
         dim = options.hidden_dim
         self.kind = options.fusion
@@ -140,7 +140,7 @@ class Fusion(nn.Module):
         if self.kind == "mlp":
             self.hidden = nn.Sequential(nn.Linear(width, dim), nn.GELU(), nn.Dropout(options.dropout))
             width = dim
-        self.risk = nn.Linear(width, 1, bias=False)
+        self.risk = nn.Linear(width, outputs, bias=False)
 
     def forward(self, tokens: list[Tensor]) -> Tensor:
         """Each (batch, K, d) -> (batch, width)."""

@@ -1,7 +1,6 @@
 """Risks of the test patients of one fold, from all their patches."""
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,20 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from tta_pipeline.config import BadSlides, Evaluate, Model, describe
+from tta_pipeline.config import BadSlides, Evaluate, Train, describe
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
+from tta_pipeline.model_sections import Model
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
+from tta_pipeline.models.objective import Objective, restore_objective
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics.modalities import partners
-from tta_pipeline.numerics.survival import survival_at
 
-Risks = NDArray[np.float64]
+Floats = NDArray[np.float64]
 _CURVE_TIMES = 101
 _CARRIED = ("name", "repeat", "fold", "seed", "epoch", "chosen_on", "n_train", "n_train_events", "n_validation")
 
@@ -81,16 +81,17 @@ def run(
         )
     test = select(ids, patients=known, bags=bags, pathways=genes)
     device = device_named(config.device, key="evaluate.device")
-    network = _restore(checkpoint, genes, trained=trained).to(device)
+    objective = restore_objective(Train.model_validate(attributes["recipe"]), checkpoint.baseline)
+    network = _restore(checkpoint, genes, outputs=objective.outputs, trained=trained).to(device)
     network.check_patients(test.patient_id, n_patches=np.minimum(test.n_patches, config.max_patches).tolist())
-    scoring = _Scoring(network, test=test, bags=bags, scaler=checkpoint.scaler, device=device, config=config)
-    risk = scoring.risk()
+    scoring = _Scoring(network, objective, test=test, bags=bags, scaler=checkpoint.scaler, device=device, config=config)
+    scores = scoring.scores()
     predictions = artifacts.Predictions(
         patient_id=test.patient_id,
-        risk=risk,
+        risk=objective.risk(scores),
         time_days=test.time_days,
         event=test.event,
-        **_survival(risk, checkpoint.baseline, horizons_days=np.array(config.horizons_days, dtype=np.float64)),
+        **_survival(scores, checkpoint, objective, horizons_days=np.array(config.horizons_days, dtype=np.float64)),
         exchanged=scoring.exchanged(),
         attributes={key: attributes[key] for key in _CARRIED} | {"excluded": bags.excluded},
     )
@@ -103,14 +104,17 @@ class _Scoring:
     """A trained model and the test patients that it scores."""
 
     network: RiskModel
+    objective: Objective
     test: Group
     bags: Bags
     scaler: Scaler
     device: torch.device
     config: Evaluate
 
-    def risk(self, *, histology: NDArray[np.int64] | None = None, genomics: NDArray[np.int64] | None = None) -> Risks:
-        """(patients,) log-risk; `histology` and `genomics` name the row of the patient whose modality is taken."""
+    def scores(
+        self, *, histology: NDArray[np.int64] | None = None, genomics: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """(patients, outputs); `histology` and `genomics` name the row of the patient whose modality is taken."""
         own = np.arange(len(self.test))
         bags_of = dict(zip(self.test.patient_id, own if histology is None else histology, strict=True))
         genes_of = own if genomics is None else genomics
@@ -131,7 +135,7 @@ class _Scoring:
             device=self.device,
         )
 
-    def exchanged(self) -> dict[str, Risks]:
+    def exchanged(self) -> dict[str, Floats]:
         """Modality -> (draws, patients); nothing for a model of one modality, or of one test patient."""
         if len(self.network.modalities) < 2 or len(self.test) < 2:
             return {}
@@ -139,30 +143,32 @@ class _Scoring:
         drawn = [partners(len(self.test), generator=generator) for _ in range(self.config.exchanges)]
         if not drawn:
             return {}
-        return {name: np.stack([self.risk(**{name: rows}) for rows in drawn]) for name in self.network.modalities}
+        return {
+            name: np.stack([self.objective.risk(self.scores(**{name: rows})) for rows in drawn])
+            for name in self.network.modalities
+        }
 
 
 def _survival(
-    risk: Risks, baseline: Mapping[str, NDArray[np.float64]], *, horizons_days: NDArray[np.float64]
+    scores: Floats, checkpoint: artifacts.Checkpoint, objective: Objective, *, horizons_days: Floats
 ) -> dict[str, NDArray[Any]]:
     """Survival at the horizons, and at times between which equally many training patients were last seen."""
-    times, hazard = baseline["time_days"], baseline["cumulative_hazard"]
-    curve_days = np.unique(np.quantile(times, np.linspace(0, 1, _CURVE_TIMES), method="nearest"))
+    baseline = checkpoint.baseline
+    curve_days = np.unique(np.quantile(baseline["time_days"], np.linspace(0, 1, _CURVE_TIMES), method="nearest"))
     at = {"survival": horizons_days, "curves": curve_days}
     estimates = {
-        name: survival_at(days, log_risk=risk, times=times, cumulative_hazard=hazard).astype(np.float32)
-        for name, days in at.items()
+        name: objective.survival(days, scores=scores, baseline=baseline).astype(np.float32) for name, days in at.items()
     }
     return {**estimates, "horizons_days": horizons_days, "curve_days": curve_days}
 
 
-def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, trained: Path) -> RiskModel:
+def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, outputs: int, trained: Path) -> RiskModel:
     try:
         options: Model = TypeAdapter(Model).validate_python(checkpoint.attributes["model"])
     except ValidationError as error:
         raise InputError(describe(error, where=f"{trained}: the model's section")) from error
     network = MODELS[options.architecture](
-        options, feature_dim=checkpoint.attributes["feature_dim"], pathways=genes.members()
+        options, feature_dim=checkpoint.attributes["feature_dim"], pathways=genes.members(), outputs=outputs
     )
     weights = {key: torch.from_numpy(np.asarray(value)) for key, value in checkpoint.weights.items()}
     try:

@@ -15,28 +15,30 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tta_pipeline import __version__
-from tta_pipeline.config import BadSlides, Model, Train
+from tta_pipeline.config import BadSlides, Train, recipe_of
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
+from tta_pipeline.model_sections import Model
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.epoch import Epoch
-from tta_pipeline.models.optimisation import adamw, learning_rate_at
+from tta_pipeline.models.objective import Objective, fit_objective
+from tta_pipeline.models.optimisation import learning_rate_at, optimiser_of
 from tta_pipeline.models.resume import Journal
 from tta_pipeline.models.scoring import score
+from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
-from tta_pipeline.numerics.sampling import stratified_batches
+from tta_pipeline.numerics.sampling import stratified_batches, weighted_batches
 from tta_pipeline.numerics.scaling import mean_and_scale
-from tta_pipeline.numerics.survival import breslow_baseline, cox_loss
 
 log = logging.getLogger(__name__)
 
 
 _SHOWN = ("loss_", "rho", "train_", "validation_", "test_")  # columns of the history beside the progress bar
-_CHOICE = {"validation": "validation", "published": "test"}  # train.checkpoint -> the role whose Cox loss chooses
+_CHOICE = {"validation": "validation", "published": "test"}  # train.checkpoint -> the role whose loss chooses
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Data:
     bags: Bags
     scaler: Scaler
     device: torch.device
+    objective: Objective
 
 
 def run(
@@ -98,6 +101,7 @@ def run(
         No events to learn from, no patients with events to choose by, inputs that do not belong together, patients
         that the model cannot take.
     """
+    common, config = config, recipe_of(model, config)
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
     read = ("train", "validation", *(["test"] if config.checkpoint == "published" else []))
     roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in read}
@@ -108,10 +112,14 @@ def run(
     _check(groups, config=config)
     scaler = _scaler(groups["train"], bags, standardise_features=config.standardise_features)
     watched = {role: group for role, group in groups.items() if role != "train" and len(group)}
-    data = _Data(groups["train"], watched, bags, scaler, device_named(config.device, key="train.device"))
+    train = groups["train"]
+    objective = fit_objective(config, time_days=train.time_days, event=train.event)
+    data = _Data(train, watched, bags, scaler, device_named(config.device, key="train.device"), objective)
 
     torch.manual_seed(seed)
-    network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=genes.members()).to(data.device)
+    network = MODELS[model.architecture](
+        model, feature_dim=bags.width, pathways=genes.members(), outputs=objective.outputs
+    ).to(data.device)
     for group in groups.values():
         network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, config.patches).tolist())
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
@@ -122,12 +130,11 @@ def run(
     }
     journal = Journal(out.with_name(f"{out.name}.partial"), made_from=json.dumps(made_from, sort_keys=True))
     history, epoch = _fit(network, data, seed=seed, config=config, journal=journal)
-    risk = _score(network, data, data.train)
-    times, hazard = breslow_baseline(risk, time_days=data.train.time_days, event=data.train.event)
+    scores = _score(network, data, train)
     checkpoint = artifacts.Checkpoint(
         weights={key: value.cpu().numpy() for key, value in network.state_dict().items()},
         scaler=dict(scaler),
-        baseline={"time_days": times, "cumulative_hazard": hazard},
+        baseline=objective.baseline(scores, time_days=train.time_days, event=train.event),
         history=history,
         attributes={
             "name": name,
@@ -139,13 +146,14 @@ def run(
             "epoch": epoch,
             "chosen_on": _CHOICE.get(config.checkpoint, "last epoch"),
             "excluded": bags.excluded,
-            "train_risk_median": float(np.median(risk)),
+            "train_risk_median": float(np.median(objective.risk(scores))),
+            "recipe": config.model_dump(mode="json", exclude={"seeds"}),
             **{f"n_{role}": len(group) for role, group in groups.items()},
             **{f"n_{role}_events": int(group.event.sum()) for role, group in groups.items()},
             **digests(genes),
         },
     )
-    artifacts.write_checkpoint(out, checkpoint, options=config.model_dump(mode="json"), inputs=sources)
+    artifacts.write_checkpoint(out, checkpoint, options=common.model_dump(mode="json"), inputs=sources)
     journal.remove()
 
 
@@ -178,8 +186,8 @@ def _fit(
 
     The state is kept in the journal after each epoch, and taken up from there.
     """
-    criterion = f"{_CHOICE.get(config.checkpoint)}_cox"
-    optimiser = adamw(network, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+    criterion = f"{_CHOICE.get(config.checkpoint)}_{data.objective.name}"
+    optimiser = optimiser_of(network, config)
     per_epoch = -(-len(data.train) // config.batch_size)
     progress = journal.load(network, optimiser)
     rows, done = progress.rows, len(progress.rows)
@@ -190,25 +198,28 @@ def _fit(
         for index, (members, batch) in enumerate(_batches(data, seed=seed, epoch=epoch, config=config)):
             step = epoch * per_epoch + index
             rate = config.learning_rate * learning_rate_at(
-                step, steps=config.epochs * per_epoch, warmup_fraction=config.warmup_fraction
+                step,
+                steps=config.epochs * per_epoch,
+                warmup_fraction=config.warmup_fraction,
+                schedule=config.schedule,
             )
             for group in optimiser.param_groups:
                 group["lr"] = rate
             network.begin_step(step / per_epoch)
             output: Output = network(batch)
-            losses = _losses(output, batch, group=data.train, members=members, config=config)
+            losses = _losses(output, batch, group=data.train, members=members, objective=data.objective)
             optimiser.zero_grad(set_to_none=True)
             if losses:
                 torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip, error_if_nonfinite=True)
                 optimiser.step()
-            record.add(members, output, losses, rate=rate)
+            record.add(members, output, losses, objective=data.objective.name, rate=rate)
             bar.update()
-        if epoch + 1 < config.epochs:  # a head chosen after the last step would never have been trained by the Cox loss
+        if epoch + 1 < config.epochs:  # a head chosen after the last step would never have been trained by the loss
             network.end_epoch()
-        rows.append(record.row() | _training_c(record, data.train))
+        rows.append(record.row() | _training_c(record, data))
         for role, watched in data.watched.items():
-            rows[-1] |= _watch(network, data, watched, role=role, config=config)
+            rows[-1] |= _watch(network, data, watched, role=role)
         if config.checkpoint in _CHOICE and (progress.best is None or rows[-1][criterion] < progress.best[0]):
             weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
             progress.best = rows[-1][criterion], epoch + 1, weights
@@ -225,7 +236,7 @@ def _fit(
 def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Batches of one epoch, with the rows of their patients; the next one is read while the current one is used."""
     generator = np.random.default_rng([seed, epoch])
-    members = stratified_batches(data.train.event, batch_size=config.batch_size, generator=generator)
+    members = _members(data.train, generator=generator, config=config)
     generators = generator.spawn(len(members))
 
     def load(index: int) -> Batch:
@@ -243,37 +254,39 @@ def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[t
             yield members[index], batch
 
 
+def _members(train: Group, *, generator: np.random.Generator, config: Train) -> list[NDArray[np.int64]]:
+    if config.sampling == "stratified":
+        return stratified_batches(train.event, batch_size=config.batch_size, generator=generator)
+    edges = discrete.event_time_edges(train.time_days, event=train.event, bins=config.bins)
+    kind = 2 * discrete.time_bin(train.time_days, edges=edges) + train.event
+    return weighted_batches(kind, batch_size=config.batch_size, generator=generator)
+
+
 def _losses(
-    output: Output, batch: Batch, *, group: Group, members: NDArray[np.int64], config: Train
+    output: Output, batch: Batch, *, group: Group, members: NDArray[np.int64], objective: Objective
 ) -> dict[str, Tensor]:
-    """The Cox term, where the batch has an event, and the model's own terms."""
-    finite = output.log_risk.isfinite()
+    """The objective's term, where the batch defines it, and the model's own terms."""
+    finite = output.scores.isfinite().all(dim=1)
     if not bool(finite.all()):
         bad = [one for one, fine in zip(batch.patient_id, finite.tolist(), strict=True) if not fine]
         raise InputError(
             f"expected finite log-risks, found NaN or infinity for {', '.join(bad[:5])}. "
             "Set train.standardise_features, or lower train.learning_rate."
         )
-    event = torch.from_numpy(group.event[members]).to(output.log_risk.device)
-    if not bool(event.any()):
-        return output.losses
+    event = torch.from_numpy(group.event[members]).to(output.scores.device)
     time_days = torch.from_numpy(group.time_days[members]).to(event.device)
-    return {"cox": cox_loss(output.log_risk, time_days=time_days, event=event, ties=config.ties)} | output.losses
+    loss = objective.loss(output.scores, time_days=time_days, event=event)
+    return output.losses if loss is None else {objective.name: loss} | output.losses
 
 
-def _watch(network: RiskModel, data: _Data, group: Group, *, role: str, config: Train) -> dict[str, float]:
-    """C-index and Cox loss of patients that are not trained on, the loss where one of them has an event."""
-    risk = _score(network, data, group)
-    row = {f"{role}_c_index": _c_index(risk, group)}
-    if group.event.any():
-        loss = cox_loss(
-            torch.from_numpy(risk),
-            time_days=torch.from_numpy(group.time_days),
-            event=torch.from_numpy(group.event),
-            ties=config.ties,
-        )
-        row[f"{role}_cox"] = float(loss)
-    return row
+def _watch(network: RiskModel, data: _Data, group: Group, *, role: str) -> dict[str, float]:
+    """C-index and loss of patients that are not trained on, the loss where one of them has an event."""
+    scores = _score(network, data, group)
+    row = {f"{role}_c_index": _c_index(data.objective.risk(scores), group)}
+    loss = data.objective.loss(
+        torch.from_numpy(scores), time_days=torch.from_numpy(group.time_days), event=torch.from_numpy(group.event)
+    )
+    return row if loss is None else row | {f"{role}_{data.objective.name}": float(loss)}
 
 
 def _score(network: RiskModel, data: _Data, group: Group) -> NDArray[np.float64]:
@@ -292,10 +305,12 @@ def _c_index(risk: NDArray[np.float64], group: Group) -> float:
     return harrell_c(risk=risk, time_days=group.time_days, event=group.event).value
 
 
-def _training_c(record: Epoch, group: Group) -> dict[str, float]:
-    """C of the log-risks that the steps gave, with drawn patches and dropout."""
-    risk = np.array([record.risk[row] for row in range(len(group))])
-    return {"train_c_index": _c_index(risk, group)}
+def _training_c(record: Epoch, data: _Data) -> dict[str, float]:
+    """C of the risks that the steps gave, with drawn patches and dropout, of the patients who were drawn."""
+    rows, group = np.array(sorted(record.scores)), data.train
+    risk = data.objective.risk(np.stack([record.scores[row] for row in rows]))
+    c = harrell_c(risk=risk, time_days=group.time_days[rows], event=group.event[rows])
+    return {"train_c_index": c.value}
 
 
 def _report(bar: "tqdm[Any]", row: dict[str, float], *, epoch: int, epochs: int) -> None:

@@ -1,0 +1,127 @@
+"""The baselines: their published sizes, what must not matter to them, and that they learn."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tta_pipeline import model_sections
+from tta_pipeline.models import MODELS
+from tta_pipeline.models.batch import Batch, RiskModel
+from tta_pipeline.models.blocks import GatedAttention, SNNLayer
+from tta_pipeline.numerics.survival import cox_loss
+
+WIDTH = 7
+SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
+GENES = 9
+BASELINES = [name for name in MODELS if name != "tta"]
+SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4}
+
+
+def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
+    section = model_sections.ARCHITECTURES[architecture]
+    wanted = {key: value for key, value in (SMALL | options).items() if key in section.model_fields}
+    torch.manual_seed(0)
+    model = MODELS[architecture](
+        section(architecture=architecture, **wanted), feature_dim=WIDTH, pathways=SETS, outputs=outputs
+    )
+    return model.eval()
+
+
+def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    features = torch.randn(len(lengths), max(lengths), WIDTH, generator=generator)
+    return Batch(features, mask, torch.randn(len(lengths), GENES, generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parameters"),
+    [("mlp", 20_321), ("snn", 219_905), ("mean-pool", 328_449), ("abmil", 919_298), ("late-fusion", 1_336_066)],
+)
+def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:
+    """Six sets of 100 genes, patches of 1024 features, one output, widths as published."""
+    section = model_sections.ARCHITECTURES[architecture](architecture=architecture)
+    sets = [np.arange(100 * number, 100 * (number + 1)) for number in range(6)]
+    model = MODELS[architecture](section, feature_dim=1024, pathways=sets, outputs=1)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_a_batch_is_its_patients_and_padding_is_nothing(architecture: str, outputs: int) -> None:
+    model, whole = build(architecture, outputs=outputs), batch((5, 1, 9))
+    expected = model(whole).scores
+    assert expected.shape == (3, outputs)
+    garbage = Batch(whole.features.masked_fill(~whole.mask[..., None], 1e6), whole.mask, whole.expression)
+    torch.testing.assert_close(model(garbage).scores, expected, rtol=0, atol=1e-6)
+    for row, length in enumerate((5, 1, 9)):
+        one = Batch(whole.features[row, None, :length], whole.mask[row, None, :length], whole.expression[row, None])
+        torch.testing.assert_close(model(one).scores, expected[[row]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_the_order_of_patches_does_not_matter(architecture: str) -> None:
+    model, whole = build(architecture), batch((9, 9))
+    shuffled = Batch(whole.features.flip(1), whole.mask, whole.expression)
+    torch.testing.assert_close(model(shuffled).scores, model(whole).scores, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_a_model_sees_its_modalities_and_nothing_else(architecture: str) -> None:
+    model, whole = build(architecture), batch((9, 9))
+    other_patches = Batch(whole.features + 1, whole.mask, whole.expression)
+    other_genes = Batch(whole.features, whole.mask, whole.expression + 1)
+    unused = whole.expression.clone()
+    unused[:, 7] += 1
+    before = model(whole).scores
+    assert torch.equal(model(other_patches).scores, before) == ("histology" not in model.modalities)
+    assert torch.equal(model(other_genes).scores, before) == ("genomics" not in model.modalities)
+    assert torch.equal(model(Batch(whole.features, whole.mask, unused)).scores, before)
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_sixteen_patients_are_learnt_by_heart_and_every_parameter_learns(architecture: str) -> None:
+    model, whole = build(architecture, dropout=0.0).train(), batch((6,) * 16)
+    time_days, event = torch.arange(1.0, 17.0), torch.arange(16) % 4 > 0
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(400):
+        optimiser.zero_grad()
+        loss = cox_loss(model(whole).scores[:, 0], time_days=time_days, event=event)
+        loss.backward()
+        if not losses:
+            # The Cox loss does not change with a constant, hence neither with the bias of the head.
+            idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-12]
+            assert set(idle) <= {"head.bias", "body.pooling.score.bias", "histology.pooling.score.bias"}
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_weights_of_self_normalising_layers() -> None:
+    torch.manual_seed(0)
+    linear = SNNLayer(400, 300, dropout=0.25)[0]
+    assert isinstance(linear, nn.Linear)
+    assert float(linear.weight.detach().std()) == pytest.approx(400**-0.5, rel=0.02)
+    assert not linear.bias.any()
+
+
+def test_attention_is_shared_out_over_valid_patches() -> None:
+    torch.manual_seed(0)
+    pooling, whole = GatedAttention(WIDTH, 4, dropout=0.25).eval(), batch((5, 2))
+    attention = pooling.attention(whole.features, whole.mask)
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+    assert not attention[~whole.mask].any()
+    constant = whole.features[:, :1].expand(-1, 5, -1)
+    torch.testing.assert_close(pooling(constant, whole.mask), constant[:, 0])
+
+
+def test_a_mean_does_not_know_how_many_patches_there_are_and_a_sum_does() -> None:
+    whole = batch((6,))
+    twice = Batch(whole.features.repeat(1, 2, 1), whole.mask.repeat(1, 2), whole.expression)
+    mean, summed = build("mean-pool"), build("mean-pool", pooling="sum")
+    torch.testing.assert_close(mean(twice).scores, mean(whole).scores)
+    assert not torch.allclose(summed(twice).scores, summed(whole).scores, atol=1e-4)
