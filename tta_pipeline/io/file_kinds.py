@@ -63,7 +63,7 @@ def refuse_other_than_text(head: bytes, *, path: Path, gzipped: bool) -> None:
     InputError
         Names what the file is.
     """
-    kind = ("gzip within gzip", _UNPACK) if gzipped and head.startswith(GZIP_MAGIC) else kind_of(head)
+    kind = ("a gzip file", _UNPACK) if gzipped and head.startswith(GZIP_MAGIC) else kind_of(head)
     if kind is not None:
         name, advice = kind
         within = ", gzipped" if gzipped else ""
