@@ -3,7 +3,9 @@
 import math
 import os
 import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -89,7 +91,7 @@ def _check_paths(table: pd.DataFrame, path: Path) -> None:
 
 def _check_slides(table: pd.DataFrame, path: Path) -> None:
     problems = []
-    for line, row in table.iterrows():
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
         where = f"line {line} (slide {row['slide_id'] or '?'})"
         problems += [f"{where}: {problem}" for problem in _problems_of_slide(row)]
     for column, what in {"slide_id": "slide", "path": "file", "features": "file"}.items():
@@ -114,7 +116,7 @@ def _missing(file: str) -> str:
     return "is a folder" if os.path.isdir(file) else "does not exist"  # noqa: PTH112
 
 
-def _problems_of_slide(row: pd.Series) -> list[str]:
+def _problems_of_slide(row: Mapping[Hashable, Any]) -> list[str]:
     problems = []
     if not _SAFE_NAME.fullmatch(row["slide_id"]):
         problems.append(f"slide_id {row['slide_id']!r} is no safe file name (letters, digits, '.', '_', '-')")
