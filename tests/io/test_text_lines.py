@@ -64,7 +64,7 @@ def test_a_line_of_gigabytes_is_read_no_further_than_its_limit(monkeypatch: pyte
         ("a,b\n".encode("utf-16-le"), r"a NUL byte in line 1: .* or is in UTF-16"),
         ("a,b\n\nJos\u00e9,M\u00fcller\n".encode("latin-1"), "the byte 0xE9 in line 3, near 'José,Müller'.*Latin-1"),
         ("a,b\n“x”,d\n".encode("cp1252"), "the byte 0x93 in line 2, near '“x”,d'"),
-        (b"\x82\x01\x02\xff", "the byte 0x82 in line 1, among others that are no text"),
+        (b"\x82\x01\x02\xff", "byte 0x82 in line 1, among others that are no text"),
     ],
 )
 def test_what_is_no_utf8_is_named_with_its_line(data: bytes, message: str) -> None:
