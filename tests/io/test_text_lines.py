@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import text_lines
 from tta_pipeline.io.text_lines import Limits, read_lines
@@ -33,6 +34,14 @@ def test_what_is_at_the_limit_is_read_and_what_is_beyond_is_not(n: int, lines: i
     else:
         with pytest.raises(InputError, match=r"t\.csv: expected at most (\d+) (lines|characters), found more"):
             lines_of(data, limits=limits)
+
+
+def test_the_manual_states_the_limits() -> None:
+    manual = " ".join((ROOT / "config" / "README.md").read_text(encoding="utf-8").split())
+    sheet, matrix = text_lines.SHEET, text_lines.MATRIX
+    assert f"{sheet.lines:,} lines and {sheet.characters:,} characters of a sheet" in manual
+    assert f"{matrix.lines:,} lines of an expression matrix" in manual
+    assert f"{text_lines.MAX_LINE:,} characters of a line" in manual
 
 
 def test_a_line_of_gigabytes_is_read_no_further_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
