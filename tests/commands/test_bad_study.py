@@ -13,7 +13,7 @@ import yaml
 
 from tests.slides import glass, with_tissue, write_slide
 from tta_pipeline import cli
-from tta_pipeline.io import sheets
+from tta_pipeline.io import text_lines
 from tta_pipeline.io.text_lines import Limits
 
 NAMES = [f"TCGA-BR-00{number:02d}" for number in range(40)]
@@ -239,7 +239,7 @@ def test_a_gmt_line_of_one_field(said: Said) -> None:
 
 def test_a_small_file_that_unpacks_to_a_very_large_one(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six million lines in some kilobytes: reading stops at the limit, of a sheet (here a lower one) and a matrix."""
-    monkeypatch.setattr(sheets, "SHEET", Limits(lines=1000, characters=1 << 28))
+    monkeypatch.setattr(text_lines, "SHEET", Limits(lines=1000, characters=1 << 28))
     limits = {"clinical.csv": "at most 1,000 lines", "rna.csv": "at most 1,000,000 lines"}
     for name, limit in limits.items():
         block = gzip.compress((TABLES[name].splitlines()[1] + "\n").encode() * 100_000)

@@ -100,3 +100,14 @@ def test_folders_without_slides(tmp_path: Path) -> None:
     shutil.copy(folder / "id2" / NAMES[2], folder / NAMES[2])
     with pytest.raises(InputError, match="expected each slide once, found TCGA-4H-AAAK-01Z-00-DX1 more than once"):
         sheet.run(folder=folder, out=tmp_path / "s.tsv")
+
+
+def test_no_formula_of_a_sample_sheet_reaches_the_sheet(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "=x.svs").touch()
+    text = "File ID\tFile Name\tCase ID\na\t=x.svs\t=cmd|'/c calc'!A1\n"
+    (tmp_path / "samples.tsv").write_text(text)
+    arguments = ["sheet", "--folder", str(tmp_path / "raw"), "--samples", str(tmp_path / "samples.tsv")]
+    assert cli.run([*arguments, "--out", str(tmp_path / "s.tsv")]) == 0
+    row = (tmp_path / "s.tsv").read_text().splitlines()[1].split("\t")
+    assert row == ["'=x", "'=cmd|'/c calc'!A1", "./raw/=x.svs", ""]

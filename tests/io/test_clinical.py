@@ -59,7 +59,12 @@ def test_cells_that_are_not_known_are_missing(tmp_path: Path, cell: str) -> None
         ("p,-1,1", "column time_days: expected a time of 0 or more, found '-1' of patient p"),
         ("p,ten,1\nq,inf,1", "found 'ten' of patient p in line 2, 'inf' of patient q in line 3"),
         ("p,1,2", "column event: expected 0 or 1, found '2' of patient p"),
-        ("p,1,Dead", "expected 0 or 1, found 'Dead' of patient p"),
+        ("p,1,Dead", "expected 0 or 1, found 'Dead' of patient p in line 2. Write 1 where the event was observed"),
+        ("x,1,1\np,1,1\nq,-3,1", "found '-3' of patient q in line 4. Correct"),
+        ('p,"0,5",1', r"found '0,5' \(a decimal comma: write 0.5\) of patient p in line 2"),
+        ("p,1_000,1", "found '1_000' of patient p in line 2"),
+        ("p,1,1\n,5,1\nq,1,0", "column patient_id: expected a patient in each row, found none in line 3. Fill"),
+        ("", "expected rows below the header, found none"),
         ("p,1,1\nq,1,1\np,2,0", "found 1 patients with more: p: 1 with 1 in line 2 and 2 with 0 in line 4"),
     ],
 )
@@ -111,7 +116,9 @@ def test_rows_of_slides_that_say_the_same_of_a_patient_are_one(tmp_path: Path) -
 @pytest.mark.parametrize("case", ["TCGA-BR-8077-01Z", "tcga-br-8077", "TCGA-BR-8077-01Z-00-DX1"])
 def test_barcodes_of_something_else_in_the_column_of_cases(tmp_path: Path, case: str) -> None:
     inputs = write_clinical(tmp_path, f"patient_id,time_days,event\nTCGA-3M-AB46,1,1\n{case},1,1\n")
-    with pytest.raises(InputError, match=rf"expected cases such as TCGA-BR-8077.*found 1 barcodes.*line 3: {case}"):
+    with pytest.raises(
+        InputError, match=rf"expected cases such as TCGA-BR-8077.*found 1 barcodes.*line 3: {case}.* upper case"
+    ):
         read_clinical(inputs, patients={"TCGA-3M-AB46", "TCGA-BR-8077"})
 
 

@@ -61,6 +61,12 @@ def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
         ("s1,p1,,", "neither path nor features is given"),
         ("s1,p1,a.svs,half", "mpp 'half' is not between"),
         ("s1,p1,a.svs,-1", "mpp '-1' is not between"),
+        ('s1,p1,a.svs,"0,25"', r"line 2 \(slide s1\): mpp '0,25' \(a decimal comma: write 0.25\) is not between"),
+        ("s1,tcga-br-8077,a.svs,", "patient_id tcga-br-8077 is a case in lower case: write TCGA-BR-8077"),
+        ("s1,TCGA-BR-8077-01Z-00-DX1,a.svs,", "is the barcode of a sample or slide: write TCGA-BR-8077"),
+        ("s1,p1,.,", r"path .* is a folder"),
+        ("s1,p1,~nobody-of-that-name/a.svs,", r"path .*/~nobody-of-that-name/a\.svs does not exist"),
+        (f"s1,p1,{'x' * 5000},", "path .{300} does not exist"),
         ("s1,p1,a.svs,\ns2,p2,a.svs,", r"lines 2, 3: file .*a\.svs is listed 2 times"),
     ],
 )
@@ -83,6 +89,13 @@ def test_rows_that_cannot_be_slides(tmp_path: Path, row: str, message: str) -> N
 def test_sheets_without_what_is_needed(tmp_path: Path, header: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_slides(write_sheet(tmp_path, header + "\n"))
+
+
+def test_of_many_wrong_rows_the_first_are_named(tmp_path: Path) -> None:
+    rows = "".join(f"s{number},p{number},gone.svs\n" for number in range(50))
+    with pytest.raises(InputError, match=r"line 21 \(slide s19\).*\n  and 31 more\nPaths") as caught:
+        read_slides(write_sheet(tmp_path, "slide_id,patient_id,path\n" + rows))
+    assert "slide s20" not in str(caught.value)
 
 
 @pytest.mark.parametrize("cell", ["../a.svs", "below/../../a.svs"])

@@ -71,16 +71,33 @@ def test_only_what_is_asked_for_is_read_and_checked(tmp_path: Path) -> None:
     assert table.to_dict("index") == {"p1": {"TP53": 2, "MYC": np.float32(1e-3)}, "p3": {"TP53": 7, "MYC": 9}}
 
 
-@pytest.mark.parametrize("cell", ["eight", "", "NA", "nan", "inf", "1e39", "-1e39", "1;5"])
+@pytest.mark.parametrize("cell", ["eight", "", "NA", "nan", "inf", "1e39", "-1e39", "1;5", "1_0"])
 def test_a_value_that_is_no_finite_number_names_patient_and_gene(tmp_path: Path, cell: str) -> None:
     path = write(tmp_path, TEXT.replace("8", cell))
-    with pytest.raises(InputError, match=rf"patient p3, gene EGFR: expected a finite number, found '{cell}'"):
+    with pytest.raises(InputError, match=rf"line 4: patient p3, gene EGFR: expected a finite number, found '{cell}'\."):
         read_expression(path)
+
+
+def test_a_decimal_comma_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT.replace(",", "\t").replace("8", "8,25"))
+    message = r"line 4: patient p3, gene EGFR: .*found '8,25' \(a decimal comma: write 8\.25\)\. Such values .*: 1\."
+    with pytest.raises(InputError, match=message):
+        read_expression(path)
+    genes = "sample\tTCGA-3M-AB46-01\tTCGA-BR-8077-01\nTP53\t1\t2\nMYC\t1,5\t2,5\n"
+    with pytest.raises(InputError, match=r"line 3: gene MYC, sample TCGA-3M-AB46-01: .*'1,5' \(a decimal .*: 2\."):
+        read_expression(write(tmp_path, genes))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "p2,1.5,-9.9651,3\np1,2,0,1e-3\n",
+            "expected names over the columns, found numbers: 1.5, -9.9651. Put the header",
+        ),
+        ("id,A,B\n", "expected a matrix of samples and genes, found 0 rows of 2 values"),
+        ("id\np1\n", "found 1 rows of 0 values"),
+        (TEXT.replace(",", ";"), "found semicolons in line 1: 'id;TP53;EGFR;MYC'"),
         (TEXT + ",1,2,3\n", "expected a patient in the first column, found '' in line 5"),
         (TEXT + "p4,1,2\n", "expected 4 cells in each row, as in the header, found 3 in line 5"),
         (TEXT.replace("MYC", "TP53"), "expected each column once, found TP53"),
@@ -210,7 +227,16 @@ def test_a_download_of_gdc_that_does_not_fit(tmp_path: Path) -> None:
     folder, sheet = write_gdc(tmp_path / "gdc")
     with pytest.raises(InputError, match=r"expected a sample sheet .*\(inputs.expression_samples\), found none"):
         read_genes(folder)
+    wanted = {"expression_samples": sheet, "expression_unit": "linear"}
+    path = folder / "id0" / "u0.rna_seq.augmented_star_gene_counts.tsv"
+    path.write_text(path.read_text().replace("\t1.0\n", "\t1,5\n"))
+    with pytest.raises(InputError, match=r"u0.*: line 5, column tpm_unstranded, gene TP53: .* found '1,5' \(a decimal"):
+        read_expression(folder, **wanted)
     (folder / "id1" / "u1.rna_seq.augmented_star_gene_counts.tsv").unlink()
+    for name in ("../u9.tsv", "/u9.tsv"):
+        (folder / "away.tsv").write_text(f"File ID\tFile Name\tSample ID\nid1\t{name}\tTCGA-3M-AB46-01A\n")
+        with pytest.raises(InputError, match=r"away\.tsv: expected names of files .* found 'id1' and '.*u9"):
+            read_genes(folder, expression_samples=folder / "away.tsv")
     with pytest.raises(InputError, match=r"expected its 4 count files .*found 3; missing: id1/u1"):
         read_genes(folder, expression_samples=sheet)
     folder, sheet = write_gdc(tmp_path / "other")

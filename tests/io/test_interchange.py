@@ -1,5 +1,8 @@
 """Feature files of other tools are read as they write them, and ours open as theirs do."""
 
+import pickle
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -60,6 +63,45 @@ def test_features_of_other_tools(tmp_path, name, write):
     np.testing.assert_allclose(found, FEATURES, rtol=1e-2, atol=1e-3)
 
 
+class Touches:
+    """A pickle of it writes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+PICKLED = {
+    "plain": lambda path, it: path.write_bytes(pickle.dumps(it)),
+    "of text": lambda path, it: path.write_bytes(pickle.dumps(it, protocol=0)),
+    "by torch": lambda path, it: torch.save(it, path),
+    "by an old torch": lambda path, it: torch.save(it, path, _use_new_zipfile_serialization=False),
+    "by numpy": lambda path, it: np.save(path.open("wb"), np.array([it], dtype=object), allow_pickle=True),
+}
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "npy", "h5"])
+@pytest.mark.parametrize("write", PICKLED.values(), ids=PICKLED)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_pickle_is_not_executed(tmp_path, suffix, write):
+    written = tmp_path / "written"
+    write(tmp_path / f"a.{suffix}", Touches(written))
+    with pytest.raises(ArtifactError, match=rf"a\.{suffix}: expected") as caught:
+        artifacts.read_features(tmp_path / f"a.{suffix}")
+    assert not written.exists()
+    assert "weights_only" not in str(caught.value), "torch's advice to open it all the same is no advice of ours"
+    pickle.loads(pickle.dumps(Touches(written)))
+    assert written.exists(), "it would have been seen"
+
+
+def larger_than_its_file(path):
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 4)})
+        file.write(bytes(64))
+
+
 def coordinates_of_another_slide(path):
     with h5py.File(path, "w") as file:
         file["features"], file["coords"] = FEATURES, COORDS[:-1]
@@ -81,6 +123,21 @@ WRONG = {
         lambda path: torch.save({"x": torch.ones(2, 2)}, path),
         "or one named features or feats, found dict",
     ),
+    "pickle .pt": (
+        "a.pt",
+        lambda path: path.write_bytes(pickle.dumps(FEATURES)),
+        "found a Python pickle that holds something else than tensors; it is not opened, for a pickle can run code",
+    ),
+    "archive .npy": ("a.npy", lambda path: torch.save(torch.ones(2, 2), path), "found a file of PyTorch"),
+    "empty .pt": ("a.pt", lambda path: path.touch(), "found an empty file"),
+    "empty .npy": ("a.npy", lambda path: path.touch(), "found an empty file"),
+    "endless .npy": ("a.npy", larger_than_its_file, "found one that cannot be read .*greater than file size"),
+    "endless .pt": (
+        "a.pt",
+        lambda path: torch.save(torch.zeros(1).expand(10**9, 1000), path),
+        r"every value in its place, found torch.strided of shape \(1000000000, 1000\) in a file of \d+ bytes",
+    ),
+    "sparse .pt": ("a.pt", lambda path: torch.save(torch.eye(9).to_sparse(), path), "found torch.sparse_coo"),
     "coordinates": ("a.h5", coordinates_of_another_slide, "one coordinate for each of the 7 features, found 6"),
     "missing": ("a.npy", lambda path: None, "expected features, found nothing"),
 }

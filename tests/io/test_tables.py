@@ -1,6 +1,8 @@
 """The pipeline's own tables: what is written is what is read, and nothing else passes."""
 
+import csv
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_pipeline.errors import ArtifactError
-from tta_pipeline.io import tables
+from tta_pipeline.io import report, tables
 
+PACKAGE = Path(tables.__file__).parents[1]
 HEADER = "\t".join(tables.PATIENTS) + "\n"
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r", exclude_categories=["Cc"]) | st.just("\t"))
 
@@ -100,3 +103,35 @@ def test_a_cell_may_name_every_gene(tmp_path: Path) -> None:
     row = dict.fromkeys(tables.COVERAGE, 0) | {"name": "all", "kept": True, "missing_genes": names, "renamed_genes": ""}
     tables.write_table(tmp_path / "x.tsv", pd.DataFrame([row]), columns=tables.COVERAGE)
     assert tables.read_table(tmp_path / "x.tsv", columns=tables.COVERAGE)["missing_genes"].tolist() == [names]
+
+
+HOSTILE = ["=cmd|'/c calc'!A1", "+1", "-x", "@y", "\t=1", "\r\n=1", "\r=1", "\uff1d1", "'=quoted"]
+OURS = ("PATIENTS", "SLIDES", "COVARIATES", "SHEET", "BATCHES", "ATTRITION", "MANIFEST", "QUALITY", "COVERAGE", "PARTS")
+WRITTEN = {name: getattr(tables, name) for name in (*OURS, "SPLITS")} | dict(report.TABLES)
+
+
+@pytest.mark.parametrize("columns", WRITTEN.values(), ids=WRITTEN)
+def test_no_table_that_is_written_holds_a_formula_and_numbers_stay_numbers(
+    tmp_path: Path, columns: dict[str, str]
+) -> None:
+    values = {"string": HOSTILE, "float64": [-1.5] * len(HOSTILE), "int64": [-2] * len(HOSTILE)}
+    table = pd.DataFrame({name: values.get(dtype, [True] * len(HOSTILE)) for name, dtype in columns.items()})
+    tables.write_table(tmp_path / "t.tsv", table, columns=columns)
+    with (tmp_path / "t.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for name, dtype in columns.items():
+        for row in rows:
+            expected = {"float64": "-1.5", "int64": "-2", "bool": "1"}.get(dtype)
+            assert row[name] == expected if expected else row[name].startswith("'")
+    found = tables.read_table(tmp_path / "t.tsv", columns=columns)
+    expected = table.replace({"\r\n=1": "\n=1", "\r=1": "\n=1"})
+    pd.testing.assert_frame_equal(found, expected.astype(columns))
+
+
+def test_every_table_is_written_by_one_function() -> None:
+    writers = [
+        path.name for path in PACKAGE.rglob("*.py") if re.search(r"to_csv\(|csv\.(Dict)?[wW]riter", path.read_text())
+    ]
+    assert writers == ["tables.py"]
+    named = {name for name, columns in vars(tables).items() if name.isupper() and isinstance(columns, dict)}
+    assert {name for name in named if not name.startswith("_")} <= set(WRITTEN)

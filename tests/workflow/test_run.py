@@ -1,5 +1,6 @@
 """The whole line, one stage again, and what a changed input plans."""
 
+import gzip
 import os
 import re
 import shutil
@@ -133,6 +134,16 @@ def test_a_slide_that_has_gone_is_named_with_its_row(study: Workflow) -> None:
     assert done.returncode != 0
     assert f"line 2 (slide {sheet.loc[0, 'slide_id']}): path" in done.stdout + done.stderr
     assert "does not exist" in done.stdout + done.stderr
+
+
+def test_a_sheet_of_slides_that_cannot_be_read_is_named(study: Workflow) -> None:
+    """By the cohort stage: Snakemake, which reads it too, does not stop with words of its own."""
+    sheet = study.folder / "input" / "slides.tsv"
+    sheet.write_bytes(gzip.compress(sheet.read_bytes())[:-9])
+    done = study.run("--until", "cohort")
+    assert done.returncode != 0
+    assert "slides.tsv: expected a whole gzip file, found damage" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_weights_that_are_not_there_are_named(study: Workflow) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from tta_pipeline import config
 from tta_pipeline.errors import ArtifactError, InputError, SlideError
-from tta_pipeline.io import tables
+from tta_pipeline.io import sheets, tables
 from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides
 from tta_pipeline.io.expression import read_expression_index, read_genes
@@ -143,7 +143,11 @@ def _check_genes(
     )
     findings.say(f"genes of the sets: {coverage.sentence(table)}")
     if not kept:
-        findings.problems.append(f"{inputs.gene_sets}: expected sets that the expression covers, found none.")
+        named, measured = (sheets.listed(each, most=3) for each in (next(iter(sets.values())), genes))
+        findings.problems.append(
+            f"{inputs.gene_sets}: expected sets that the expression covers, found none. They name genes like {named}; "
+            f"{inputs.expression} has {measured}. Use one kind of gene name."
+        )
 
 
 def _check_headers(

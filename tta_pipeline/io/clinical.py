@@ -146,7 +146,7 @@ def _check_cases(cells: pd.Series, patients: Collection[str], *, path: Path) -> 
         raise InputError(
             f"{path}: column {cells.name}: expected cases such as TCGA-BR-8077, as elsewhere in the study, found "
             f"{len(odd)} barcodes of something else or in lower case: {sheets.listed(odd, most=3)}. Name the column of "
-            "cases, or shorten them."
+            "cases, shorten them, or write them in upper case."
         )
 
 

@@ -3,7 +3,9 @@
 import math
 import os
 import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +16,7 @@ from tta_pipeline.io.resolution import MPP_LIMITS
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SLIDE_TYPE = re.compile(r"^TCGA-.*-(DX|TS|MS|BS)[0-9A-Z]*(\.|$)")
 _CASE = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})([-.].*)?")
-_MOST_PROBLEMS = 20
+_MOST_PROBLEMS, _SHOWN = 20, 300
 _FILE_COLUMNS = ("path", "features", "mask")
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
@@ -89,7 +91,7 @@ def _check_paths(table: pd.DataFrame, path: Path) -> None:
 
 def _check_slides(table: pd.DataFrame, path: Path) -> None:
     problems = []
-    for line, row in table.iterrows():
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
         where = f"line {line} (slide {row['slide_id'] or '?'})"
         problems += [f"{where}: {problem}" for problem in _problems_of_slide(row)]
     for column, what in {"slide_id": "slide", "path": "file", "features": "file"}.items():
@@ -114,7 +116,7 @@ def _missing(file: str) -> str:
     return "is a folder" if os.path.isdir(file) else "does not exist"  # noqa: PTH112
 
 
-def _problems_of_slide(row: pd.Series) -> list[str]:
+def _problems_of_slide(row: Mapping[Hashable, Any]) -> list[str]:
     problems = []
     if not _SAFE_NAME.fullmatch(row["slide_id"]):
         problems.append(f"slide_id {row['slide_id']!r} is no safe file name (letters, digits, '.', '_', '-')")
@@ -126,7 +128,7 @@ def _problems_of_slide(row: pd.Series) -> list[str]:
         problems.append(f"patient_id {row['patient_id']} is {what}: write {case.group(1)}")
     if not row["path"] and not row["features"]:
         problems.append("neither path nor features is given")
-    problems += [f"{name} {row[name]} {_missing(row[name])}" for name in _FILE_COLUMNS if _missing(row[name])]
+    problems += [f"{name} {row[name][:_SHOWN]} {_missing(row[name])}" for name in _FILE_COLUMNS if _missing(row[name])]
     low, high = MPP_LIMITS
     if not sheets.is_missing(row["mpp"]) and not low < sheets.number(row["mpp"]) < high:
         problems.append(f"mpp {sheets.shown(row['mpp'])} is not between {low} and {high} µm per pixel")

@@ -103,7 +103,9 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
     for row in read_lazy_rows(path):
         label = row.label.strip()
         if layout == "patients-in-rows" and sheets.is_missing(label):
-            raise InputError(f"{path}: expected a patient in the first column, found {row.label!r} in line {row.line}.")
+            raise InputError(
+                f"{path}: expected a patient in the first column, found {row.label!r} in line {row.line}. Fill it in."
+            )
         down.append(label if not sheets.is_missing(label) else "")
         lines.append(row.line)
     if not across or not down:
@@ -118,6 +120,8 @@ def open_matrix(path: Path, *, layout: Layout | None) -> TextMatrix:
 def _numbers(cells: list[str], *, where: str, names: list[str]) -> Values:
     try:
         values = np.array(cells, dtype=np.float64)
+        if "_" in "".join(cells):  # NumPy reads 1_000
+            raise ValueError
     except ValueError:
         values = np.array([sheets.number(cell) for cell in cells])
     largest = np.finfo(np.float32).max

@@ -63,7 +63,7 @@ def refuse_other_than_text(head: bytes, *, path: Path, gzipped: bool) -> None:
     InputError
         Names what the file is.
     """
-    kind = ("gzip within gzip", _UNPACK) if gzipped and head.startswith(GZIP_MAGIC) else kind_of(head)
+    kind = ("a gzip file", _UNPACK) if gzipped and head.startswith(GZIP_MAGIC) else kind_of(head)
     if kind is not None:
         name, advice = kind
         within = ", gzipped" if gzipped else ""
@@ -73,7 +73,7 @@ def refuse_other_than_text(head: bytes, *, path: Path, gzipped: bool) -> None:
 def _kind_of_zip(head: bytes) -> tuple[str, str]:
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.startswith(_OFFICE):
-        return "an Excel workbook (.xlsx)", "Save its sheet as CSV UTF-8."
+        return "an Excel workbook (.xlsx)", "Save its sheet as CSV UTF-8. A clinical table may also be named .xlsx."
     if name.endswith(b"data.pkl"):
         return "a file of PyTorch with a Python pickle", _NOT_OPENED
     return "a ZIP archive", _UNPACK

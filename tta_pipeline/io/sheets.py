@@ -15,9 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import excel, file_kinds
+from tta_pipeline.io import excel, file_kinds, text_lines
 from tta_pipeline.io.delimiters import Head, explain_row, read_head
-from tta_pipeline.io.text_lines import SHEET, Limits, read_lines
 
 csv.field_size_limit(2**24)  # a cell of our own tables may name all genes
 # Behind the last line: a cell that holds it was never closed. No line of text holds this character.
@@ -63,7 +62,7 @@ def listed(items: Iterable[object], *, most: int = 10) -> str:
 
 
 @contextmanager
-def open_text(path: Path, *, limits: Limits | None = None) -> Iterator[Iterator[str]]:
+def open_text(path: Path, *, limits: text_lines.Limits | None = None) -> Iterator[Iterator[str]]:
     """Lines of a UTF-8 text file, gzipped or not; a BOM is skipped. limits: how much is read, by default of a sheet.
 
     Raises
@@ -80,7 +79,7 @@ def open_text(path: Path, *, limits: Limits | None = None) -> Iterator[Iterator[
             file_kinds.refuse_other_than_text(content.peek(file_kinds.HEAD_BYTES), path=path, gzipped=gzipped)
             text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
             stack.enter_context(text)
-            yield read_lines(text, path=path, limits=limits or SHEET)
+            yield text_lines.read_lines(text, path=path, limits=limits or text_lines.SHEET)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             f"{path}: expected a whole gzip file, found damage ({error}). Fetch the file again."

@@ -74,7 +74,7 @@ SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "s
 
 # A spreadsheet would take a cell that begins so for a formula; it is written behind an apostrophe. The last four are
 # the wide forms of = + - @, which a Japanese spreadsheet reads as these.
-_STARTS = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_STARTS = r"[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]"
 _FORMULA, _ESCAPED = re.compile(rf"'*{_STARTS}"), re.compile(rf"'+{_STARTS}")
 
 
@@ -84,13 +84,16 @@ def empty(columns: dict[str, str]) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> None:
-    """Write a TSV that appears whole under its name; a bool is written as 0/1, a missing value as an empty cell."""
+    """Write a TSV that appears whole under its name; a bool is written as 0/1, a missing value as an empty cell.
+
+    Text that a spreadsheet would take for a formula is written behind an apostrophe, which `read_table` takes away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     booleans = [name for name, dtype in columns.items() if dtype == "bool"]
     assert not table[booleans].isna().to_numpy().any(), f"missing values in {booleans} of {path.name}"
     typed = table[list(columns)].astype(columns).astype(dict.fromkeys(booleans, "int64"))
     for name in (name for name, dtype in columns.items() if dtype == "string"):
-        typed[name] = [f"'{cell}" if _FORMULA.match(str(cell)) else cell for cell in typed[name]]
+        typed[name] = [cell if pd.isna(cell) else _as_text(cell) for cell in typed[name]]
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -100,6 +103,12 @@ def write_table(path: Path, table: pd.DataFrame, *, columns: dict[str, str]) -> 
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; its line breaks are of the one kind that csv puts in quotes."""
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def read_table(path: Path, *, columns: dict[str, str]) -> pd.DataFrame:

@@ -23,9 +23,7 @@ class LazyRow:
 
     def cells(self) -> list[str]:
         """All cells."""
-        if '"' in self._text:
-            return next(csv.reader([self._text], delimiter=self._delimiter))
-        return self._text.split(self._delimiter)
+        return _split(self._text, self._delimiter)
 
 
 def read_lazy_rows(path: Path) -> Iterator[LazyRow]:
@@ -47,7 +45,7 @@ def read_lazy_rows(path: Path) -> Iterator[LazyRow]:
             if not line:
                 continue
             quoted = '"' in line
-            cells = _split(line, delimiter, path=path, number=number) if quoted else line.split(delimiter, maxsplit=1)
+            cells = _split(line, delimiter) if quoted else line.split(delimiter, maxsplit=1)
             count = len(cells) if quoted else line.count(delimiter) + 1
             if count != len(header):
                 advice = (
@@ -69,8 +67,5 @@ def read_lazy_rows(path: Path) -> Iterator[LazyRow]:
             yield LazyRow(number, label, line, delimiter)
 
 
-def _split(line: str, delimiter: str, *, path: Path, number: int) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter))
-    except csv.Error as error:
-        raise InputError(f"{path}: expected CSV or TSV, found {error} in line {number}. Mend that line.") from error
+def _split(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter)
