@@ -76,6 +76,8 @@ def _type(annotation: Any) -> str:
         return "null"
     if get_origin(annotation) in {Union, UnionType}:
         return " or ".join(map(_type, get_args(annotation)))
+    if get_origin(annotation) is dict:
+        return "mapping"
     arguments = [argument for argument in get_args(annotation) if argument is not ...]
     if get_origin(annotation) is tuple:
         return f"list of {_type(arguments[0])}"
