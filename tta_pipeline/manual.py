@@ -76,11 +76,9 @@ def _type(annotation: Any) -> str:
         return "null"
     if get_origin(annotation) in {Union, UnionType}:
         return " or ".join(map(_type, get_args(annotation)))
-    if get_origin(annotation) is dict:
-        return "mapping"
     arguments = [argument for argument in get_args(annotation) if argument is not ...]
-    if get_origin(annotation) is tuple:
-        return f"list of {_type(arguments[0])}"
+    if get_origin(annotation) in {tuple, dict}:
+        return f"list of {_type(arguments[0])}" if get_origin(annotation) is tuple else "mapping"
     if arguments and not isinstance(annotation, type) and all(isinstance(argument, str) for argument in arguments):
         return " / ".join(f"`{argument}`" for argument in arguments)
     if arguments:

@@ -192,6 +192,12 @@ def test_the_page_says_what_the_tables_say(study):
         assert f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})" in text
         assert f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}" in text
     assert "C of the true risk" in text
+    assert "Uno&#39;s C" in text
+    assert "What each modality is worth" in text
+    scores = read(out, "scores_summary")
+    assert set(scores["model"]) == set(read(out, "summary")["model"])
+    for row in scores[scores["metric"] == "uno_c"].to_dict("records"):
+        assert f"<td>{row['mean']:.3f} ± {row['std_folds']:.3f}" in text
     assert "median risk of the fold's training patients" in text.replace("&#39;", "'")
     assert "Read this first" not in text
     assert "max_patches" in text  # options of the artifacts

@@ -73,6 +73,29 @@ COMPARISONS = {
     "verdict": "string",
     "reason": "string",
 }
+# One row per test part and metric over time; numerics.scores and numerics.time_metrics say what the columns are.
+SCORES = {
+    "model": "string",
+    "repeat": "int64",
+    "fold": "int64",
+    "seed": "int64",
+    "metric": "string",
+    "at_days": "float64",
+    "value": "float64",
+    "reference": "float64",
+    "reason": "string",
+}
+# One row per model and metric over time.
+SCORES_SUMMARY = {
+    "model": "string",
+    "metric": "string",
+    "at_days": "float64",
+    "mean": "float64",
+    "std_folds": "float64",
+    "reference": "float64",
+    "n_parts": "int64",
+    "n_defined": "int64",
+}
 # One row per model of two modalities and modality; numerics.modalities says what the columns are.
 MODALITIES = {
     "model": "string",
@@ -140,6 +163,8 @@ TABLES = {
     "pooled": POOLED,
     "summary": SUMMARY,
     "comparisons": COMPARISONS,
+    "scores": SCORES,
+    "scores_summary": SCORES_SUMMARY,
     "modalities": MODALITIES,
     "ablations": ABLATIONS,
     "groups": GROUPS,

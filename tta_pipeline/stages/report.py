@@ -20,6 +20,8 @@ from tta_pipeline.numerics import findings, flow, results
 from tta_pipeline.numerics.groups import RiskGroups, group_row, kaplan_meier, numbers_at_risk, split_by_risk
 from tta_pipeline.numerics.metrics import Fold, check_outcomes
 from tta_pipeline.numerics.modalities import modality_check
+from tta_pipeline.numerics.scores import Prediction, score_parts, summarise_scores
+from tta_pipeline.numerics.time_metrics import Outcomes
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,9 @@ def run(
     made["metrics"] = made["metrics"].merge(found.sizes, on=["model", *_FIT], validate="1:1")
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
+    training = _training_outcomes(roles, cohort)
+    made["scores"] = score_parts(found.predictions, training=training)
+    made["scores_summary"] = summarise_scores(made["scores"])
     made["modalities"] = modality_check(
         models, found.exchanged, samples=config.bootstrap, seed=config.seed, confidence=config.confidence
     )
@@ -144,6 +149,7 @@ def run(
             "level": f"{config.confidence:.0%}",
             "bootstrap": config.bootstrap,
             "few_events": findings.FEW_EVENTS,
+            "scores_by_model": _scores_by_model(made["scores_summary"]),
             "on_test": ON_TEST,
             "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
             "genes": genes.sentence(sets),
@@ -166,11 +172,13 @@ def run(
 class _Evaluated:
     """Test parts by model, in the order of the files.
 
-    exchanged: the same with a modality of somebody else, by model, modality and draw. sizes: of their training parts.
+    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
+    draw. sizes: of their training parts.
     left_out: slides, with reasons.
     """
 
     models: dict[str, list[Fold]]
+    predictions: dict[str, list[Prediction]]
     exchanged: dict[str, dict[str, list[list[Fold]]]]
     sizes: pd.DataFrame
     left_out: dict[str, str]
@@ -180,6 +188,7 @@ def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
     models: dict[str, list[Fold]] = {}
+    predictions: dict[str, list[Prediction]] = {}
     seen: dict[tuple[object, ...], Path] = {}
     sizes = []
     left_out: dict[str, str] = {}
@@ -206,6 +215,8 @@ def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
         )
         model = _label(found.attributes)
         models.setdefault(model, []).append(part)
+        curves = found.survival.astype(np.float64), found.horizons_days, found.curves.astype(np.float64)
+        predictions.setdefault(model, []).append(Prediction(part, *curves, found.curve_days))
         for modality, risks in found.exchanged.items():
             draws = exchanged.setdefault(model, {}).setdefault(modality, [[] for _ in risks])
             for draw, risk in zip(draws, risks, strict=True):
@@ -213,7 +224,22 @@ def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
         left_out |= _excluded([found.attributes])
         sizes.append((model, *key[1:], found.attributes["n_train"], found.attributes["n_train_events"]))
     table = pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"])
-    return _Evaluated(models, exchanged, sizes=table, left_out=left_out)
+    return _Evaluated(models, predictions, exchanged, sizes=table, left_out=left_out)
+
+
+def _scores_by_model(summary: pd.DataFrame) -> list[dict[str, object]]:
+    """One row of the page's table per model: the metrics in their order, each with its horizon."""
+    return [{"model": model, "metrics": own.to_dict("records")} for model, own in summary.groupby("model", sort=False)]
+
+
+def _training_outcomes(roles: pd.DataFrame, cohort: pd.DataFrame) -> dict[tuple[int, int], Outcomes]:
+    """Outcomes of the patients who trained, by repeat and fold."""
+    train = roles[roles["role"] == "train"].merge(cohort, on="patient_id")
+    outcomes = {}
+    for repeat, fold in train[["repeat", "fold"]].drop_duplicates().itertuples(index=False):
+        own = train[(train["repeat"] == repeat) & (train["fold"] == fold)]
+        outcomes[repeat, fold] = Outcomes(own["time_days"].to_numpy(float), own["event"].to_numpy(bool))
+    return outcomes
 
 
 def _excluded(attributes: Iterable[Mapping[str, dict[str, str]]]) -> dict[str, str]:

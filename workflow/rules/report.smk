@@ -17,6 +17,8 @@ rule report:
         summary=report("results/report/summary.tsv", caption="../report/summary.rst", category="Risk"),
         comparisons=report("results/report/comparisons.tsv", caption="../report/comparisons.rst", category="Risk"),
         ablations=report("results/report/ablations.tsv", caption="../report/ablations.rst", category="Risk"),
+        scores=report("results/report/scores.tsv", caption="../report/scores.rst", category="Risk"),
+        scores_summary="results/report/scores_summary.tsv",
         modalities=report("results/report/modalities.tsv", caption="../report/modalities.rst", category="Risk"),
         groups="results/report/groups.tsv",
         events_table="results/report/events.tsv",

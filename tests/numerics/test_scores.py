@@ -1,0 +1,78 @@
+"""Tables of metrics over time: which parts they average, and what they keep when one is undefined."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tta_pipeline.numerics.metrics import Fold
+from tta_pipeline.numerics.scores import MODELS, PARTS, Prediction, score_parts, summarise_scores
+from tta_pipeline.numerics.time_metrics import Outcomes, uno_c
+
+N = 80
+HORIZONS, DAYS = np.array([300.0, 900.0]), np.linspace(1, 2500, 40)
+TRAINING = Outcomes(np.linspace(1, 9000, 200), np.arange(200) % 2 == 0)
+
+
+def prediction(fold: int, seed: int, *, events: bool = True) -> Prediction:
+    generator = np.random.default_rng([fold, seed])
+    risk, times = generator.normal(size=N), np.random.default_rng(fold).exponential(900, size=N) + 1
+    part = Fold(
+        repeat=0,
+        fold=fold,
+        seed=seed,
+        patient_id=np.array([f"p{fold}-{row}" for row in range(N)]),
+        risk=risk,
+        time_days=times,
+        event=(np.arange(N) % 3 > 0) & events,
+    )
+
+    def survival(days: np.ndarray) -> np.ndarray:
+        return np.exp(-days / 900 * np.exp(0.3 * risk)[:, None])
+
+    return Prediction(part, survival(HORIZONS), HORIZONS, survival(DAYS), DAYS)
+
+
+def test_every_part_has_every_metric_once() -> None:
+    table = score_parts({"m": [prediction(0, 0), prediction(1, 0)]}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    assert list(table) == PARTS
+    assert table.groupby(["fold", "metric"]).size().to_dict() == {
+        (fold, metric): count
+        for fold in (0, 1)
+        for metric, count in {"uno_c": 1, "auc": 2, "brier": 2, "ibs": 1}.items()
+    }
+    part = prediction(1, 0).part
+    expected = uno_c(risk=part.risk, test=Outcomes(part.time_days, part.event), train=TRAINING).value
+    assert table[(table["fold"] == 1) & (table["metric"] == "uno_c")]["value"].tolist() == [pytest.approx(expected)]
+
+
+def test_seeds_are_averaged_before_folds() -> None:
+    predictions = [prediction(fold, seed) for fold in (0, 1) for seed in (0, 1, 2)]
+    parts = score_parts({"m": predictions}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    table = summarise_scores(parts)
+    assert list(table) == MODELS
+    own = parts[parts["metric"] == "uno_c"].groupby("fold")["value"].mean()
+    row = table[table["metric"] == "uno_c"].iloc[0]
+    assert (row["mean"], row["std_folds"]) == (pytest.approx(own.mean()), pytest.approx(own.std(ddof=1)))
+    assert table["at_days"].dropna().tolist() == [300, 900, 300, 900]
+
+
+def test_an_undefined_part_is_counted_and_not_averaged() -> None:
+    models = {"m": [prediction(0, 0), prediction(1, 0, events=False)]}
+    parts = score_parts(models, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    assert parts.loc[parts["fold"] == 1, "reason"].str.startswith("no events among 80 patients").all()
+    table = summarise_scores(parts)
+    assert (table["n_parts"] == 2).all()
+    assert (table["n_defined"] == 1).all()
+    alone = summarise_scores(parts[parts["fold"] == 0])
+    np.testing.assert_allclose(table["mean"], alone["mean"])
+
+
+def test_a_prediction_is_scored_against_its_own_training_part() -> None:
+    part = prediction(0, 0)
+    censored = replace(TRAINING, event=np.arange(200) % 10 == 0)
+    one, other = (
+        score_parts({"m": [part]}, training={(0, 0): train}).set_index("metric")["value"]["uno_c"]
+        for train in (TRAINING, censored)
+    )
+    assert one != other

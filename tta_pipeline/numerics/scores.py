@@ -1,0 +1,80 @@
+"""Tables of metrics over time: one row per test part and metric, and per model and metric."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tta_pipeline.numerics.metrics import Fold
+from tta_pipeline.numerics.time_metrics import Outcomes, Score, auc_at, brier_at, integrated_brier, uno_c
+
+_PART = ["model", "repeat", "fold", "seed"]
+PARTS = [*_PART, "metric", "at_days", "value", "reference", "reason"]
+MODELS = ["model", "metric", "at_days", "mean", "std_folds", "reference", "n_parts", "n_defined"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A test part with its predicted survival.
+
+    survival: (patients, horizons) at `horizons_days`; curves: (patients, times) at `curve_days`; NaN beyond support.
+    """
+
+    part: Fold
+    survival: NDArray[np.float64]
+    horizons_days: NDArray[np.float64]
+    curves: NDArray[np.float64]
+    curve_days: NDArray[np.float64]
+
+
+def score_parts(
+    models: Mapping[str, Sequence[Prediction]], *, training: Mapping[tuple[int, int], Outcomes]
+) -> pd.DataFrame:
+    """Uno's C, AUC and Brier score at the horizons, and the integrated Brier score of each test part.
+
+    Parameters
+    ----------
+    models
+        Test parts with predictions, by model.
+    training
+        Repeat and fold -> outcomes of the patients who trained.
+
+    Returns
+    -------
+    Columns `PARTS`; see `time_metrics.Score`.
+    """
+    rows = [
+        (model, p.part.repeat, p.part.fold, p.part.seed, s.metric, s.at_days, s.value, s.reference, s.reason)
+        for model, predictions in models.items()
+        for p in predictions
+        for s in _scores(p, train=training[p.part.repeat, p.part.fold])
+    ]
+    return pd.DataFrame(rows, columns=PARTS)
+
+
+def summarise_scores(parts: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, metric and horizon: mean and standard deviation over folds, seeds averaged first (ddof 1).
+
+    at_days is NaN where it differs from part to part. n_defined: test parts in which the metric is defined.
+    """
+    horizon = parts["at_days"].where(parts["metric"].isin(["auc", "brier"]))
+    rows = []
+    for (model, metric, at_days), own in parts.assign(at_days=horizon).groupby(
+        ["model", "metric", "at_days"], sort=False, dropna=False
+    ):
+        defined = own.dropna(subset=["value"])
+        folds = defined.groupby(["repeat", "fold"])["value"].mean()
+        found = folds.mean(), folds.std(ddof=1), defined["reference"].mean()
+        rows.append((model, metric, at_days, *found, len(own), len(defined)))
+    return pd.DataFrame(rows, columns=MODELS)
+
+
+def _scores(prediction: Prediction, *, train: Outcomes) -> Iterator[Score]:
+    part, horizons = prediction.part, prediction.horizons_days.tolist()
+    test = Outcomes(part.time_days, part.event)
+    yield uno_c(risk=part.risk, test=test, train=train)
+    yield from auc_at(horizons, risk=part.risk, test=test, train=train)
+    yield from brier_at(horizons, survival=prediction.survival, test=test, train=train)
+    yield integrated_brier(curves=prediction.curves, curve_days=prediction.curve_days, test=test, train=train)
