@@ -43,9 +43,21 @@ def test_other_patients_and_few_are_not_compared(sites: list[str]) -> None:
 
 
 def test_without_a_named_endpoint_every_one_must_look_exchanged() -> None:
-    """Of 100 patients with STAD 80 events are too many for each endpoint; 60 could be deaths of a grave subgroup."""
-    assert find_exchanged([STAD] * 100, event=outcomes(patients=100, events=80), endpoint=None) is not None
-    assert find_exchanged([STAD] * 100, event=outcomes(patients=100, events=60), endpoint=None) is None
+    """PRAD: 10 deaths and 93 progressions of 500. What looks exchanged as survival may be right as progression."""
+    prad = ["EJ"] * 500
+    assert find_exchanged(prad, event=outcomes(patients=500, events=100), endpoint="OS") is None
+    assert find_exchanged(prad, event=outcomes(patients=500, events=93), endpoint=None) is None
+    assert find_exchanged(prad, event=outcomes(patients=500, events=490), endpoint=None) is not None
+
+
+@pytest.mark.real
+def test_grave_subgroups_are_believed(real_data: Path) -> None:
+    table = pd.read_csv(real_data / "clinical" / "tcga_cdr.csv", dtype=str, keep_default_na=False)
+    for project, stage in (("KIRC", "Stage IV"), ("STAD", "Stage IV"), ("BLCA", "Stage IV"), ("COAD", "Stage IV")):
+        known = table[(table["type"] == project) & table["OS"].isin(["0", "1"])]
+        own = known[known["ajcc_pathologic_tumor_stage"] == stage]
+        sites = own["bcr_patient_barcode"].str[5:7].tolist()
+        assert find_exchanged(sites, event=(own["OS"] == "1").to_numpy(), endpoint="OS") is None
 
 
 @pytest.mark.real

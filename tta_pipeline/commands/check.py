@@ -17,7 +17,7 @@ from tta_pipeline.errors import ArtifactError, InputError, SlideError
 from tta_pipeline.io import sheets, tables
 from tta_pipeline.io.clinical import read_clinical
 from tta_pipeline.io.cohort import read_slides
-from tta_pipeline.io.expression import read_expression_index, read_genes
+from tta_pipeline.io.expression import read_expression, read_expression_index, read_genes
 from tta_pipeline.io.gene_names import GeneNames, read_gene_names
 from tta_pipeline.io.gene_sets import GeneSets, read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
@@ -32,6 +32,8 @@ T = TypeVar("T")
 _TISSUE_PART = 0.3
 _THREADS = 16
 _MOST_PROBLEMS = 50
+# Of which values are read: 10,000 genes of a large matrix would cost half a minute, a folder of counts has a file each.
+_MOST_GENES, _FEW_FILES = 1000, 50
 
 
 @dataclass
@@ -88,11 +90,11 @@ def run(*, study: Path, width: int = 1024, tiles_per_second: float = 17.0) -> No
     options = config.load(study)
     findings = _Findings()
     slides = findings.attempt(lambda: read_slides(options.inputs.slides))
-    _check_tables(slides, options, findings)
+    genes = _check_tables(slides, options, findings)
     if slides is not None:
         _check_headers(slides, options, findings, width=width, tiles_per_second=tiles_per_second)
     if not findings.problems:
-        _describe_cohort(options, findings)
+        _describe_cohort(options, findings, genes=genes)
     sys.stdout.write("".join(f"{line}\n" for line in findings.lines))
     if findings.problems:
         shown = "\n".join(f"  {problem}" for problem in findings.problems[:_MOST_PROBLEMS])
@@ -103,7 +105,8 @@ def run(*, study: Path, width: int = 1024, tiles_per_second: float = 17.0) -> No
         )
 
 
-def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: _Findings) -> None:
+def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: _Findings) -> list[str]:
+    """Read every table; the genes of the sets that are kept."""
     inputs = options.inputs
     expression = findings.attempt(lambda: read_expression_index(inputs))
     patients = {*(slides["patient_id"] if slides is not None else ()), *(expression[0] if expression else ())}
@@ -123,18 +126,19 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
             findings.problems.append(f"{key}: expected a file at {path}, found nothing.")
     if expression is not None:
         findings.say(f"expression: {len(expression[0])} patients, {len(expression[1])} samples not used")
-    if sets is not None and genes is not None and names is not None:
-        _check_genes(sets, genes, names, options, findings)
+    if sets is None or genes is None or names is None:
+        return []
+    return _check_genes(sets, genes, names, options, findings)
 
 
 def _check_genes(
     sets: GeneSets, genes: list[str], names: GeneNames, options: config.Study, findings: _Findings
-) -> None:
+) -> list[str]:
     inputs = options.inputs
     findings.say(pathways.describe_names(sets, measured=genes, names=names))
     covered = findings.attempt(lambda: pathways.cover_sets(sets, measured=genes, inputs=inputs, names=names))
     if covered is None:
-        return
+        return []
     kept = coverage.kept_sets(covered, min_genes=options.pathways.min_genes, min_coverage=options.pathways.min_coverage)
     table = pathways.coverage_table(covered, kept)
     findings.say(
@@ -148,6 +152,7 @@ def _check_genes(
             f"{inputs.gene_sets}: expected sets that the expression covers, found none. They name genes like {named}; "
             f"{inputs.expression} has {measured}. Use one kind of gene name."
         )
+    return sorted({gene for members in kept.values() for gene in members})
 
 
 def _check_headers(
@@ -224,8 +229,8 @@ def _tiles_of(slide: Slide, tiles: config.Tiles) -> float:
     return slide.width_level0 * slide.height_level0 / stride**2
 
 
-def _describe_cohort(options: config.Study, findings: _Findings) -> None:
-    """Run the cohort, splits and pathways stages into a folder that goes, and say what they found."""
+def _describe_cohort(options: config.Study, findings: _Findings, *, genes: list[str]) -> None:
+    """Run the cohort and splits stages into a folder that goes, read expression, and say what was found."""
     with tempfile.TemporaryDirectory() as name, findings.noting():
         folder = Path(name)
         cohort.run(out=folder, inputs=options.inputs, config=options.cohort, bad_slides=options.bad_slides)
@@ -241,14 +246,16 @@ def _describe_cohort(options: config.Study, findings: _Findings) -> None:
             splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=parts, config=options.splits)
             for line in _test_parts(tables.read_table(parts, columns=tables.PARTS)):
                 findings.say(line)
-        with findings.noting():  # every value that will be used is a number of its unit
-            pathways.run(
-                patients=folder / "patients.tsv",
-                inputs=options.inputs,
-                out=folder / "pathways.h5",
-                coverage=folder / "coverage.tsv",
-                config=options.pathways,
-            )
+        with findings.noting():
+            _check_values(options, findings, patients=list(patients["patient_id"]), genes=genes)
+
+
+def _check_values(options: config.Study, findings: _Findings, *, patients: list[str], genes: list[str]) -> None:
+    """Read values of genes that are evenly spread over those of the sets, and check them against their unit."""
+    samples = _FEW_FILES if options.inputs.expression.is_dir() else len(patients)
+    people, shown = patients[:: -(-len(patients) // samples)], genes[:: -(-len(genes) // _MOST_GENES)]
+    read_expression(options.inputs, patients=people, genes=shown)
+    findings.say(f"expression: values of {len(shown)} of {len(genes)} genes, {len(people)} patients, are of their unit")
 
 
 def _test_parts(parts: pd.DataFrame) -> Iterator[str]:
