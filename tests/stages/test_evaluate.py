@@ -190,6 +190,15 @@ def test_another_patients_modality_is_scored_as_if_it_stood_in_the_files(study: 
     np.testing.assert_allclose(evaluated(study, exchanges=0).risk, found.exchanged["histology"][0], atol=1e-5)
 
 
+def test_a_checkpoint_of_an_older_version_is_to_be_made_again(study: Study) -> None:
+    checkpoint = artifacts.read_checkpoint(study.folder / "train.h5")
+    del checkpoint.attributes["recipe"]
+    inputs = {"splits": study.folder / "splits.tsv"}
+    artifacts.write_checkpoint(study.folder / "train.h5", checkpoint, options={}, inputs=inputs)
+    with pytest.raises(InputError, match=r"train\.h5: expected the recipe of its training, .*Train again"):
+        evaluated(study)
+
+
 def test_the_curve_meets_the_survival_at_its_horizons(study: Study) -> None:
     found = evaluated(study)
     baseline = artifacts.read_checkpoint(study.folder / "train.h5").baseline["time_days"]

@@ -64,6 +64,10 @@ def run(
     checkpoint = artifacts.read_checkpoint(trained)
     _check_splits(splits, trained=trained)
     attributes = checkpoint.attributes
+    if "recipe" not in attributes:
+        raise InputError(
+            f"{trained}: expected the recipe of its training, found none: it is of an older version. Train again."
+        )
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
     ids = study.read_role(splits, repeat=attributes["repeat"], fold=attributes["fold"], role="test")
     genes = artifacts.read_pathways(pathways)
