@@ -107,3 +107,8 @@ def test_a_relative_path_stays_below_the_sheet(tmp_path: Path, cell: str) -> Non
         read_slides(sheet)
     sheet.write_text(f"slide_id,patient_id,path\ns1,p1,{tmp_path / 'a.svs'}\n")
     assert len(read_slides(sheet)) == 1
+
+
+def test_an_excel_file_is_no_sheet_of_slides(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"slides\.xlsx: expected CSV or TSV, found an Excel file"):
+        read_slides(tmp_path / "slides.xlsx")

@@ -29,8 +29,14 @@ def test_the_published_number_of_events_is_believed_and_its_complement_is_not() 
 
 
 def test_a_deadly_disease_may_have_more_events_than_censored_patients() -> None:
-    assert find_exchanged([GBM] * 100, event=outcomes(patients=100, events=82), endpoint="OS") is None
-    assert find_exchanged([GBM] * 100, event=outcomes(patients=100, events=18), endpoint="OS") is not None
+    assert find_exchanged([GBM] * 500, event=outcomes(patients=500, events=412), endpoint="OS") is None
+    for endpoint in ("OS", None):  # of DFI the project has three patients
+        assert find_exchanged([GBM] * 500, event=outcomes(patients=500, events=88), endpoint=endpoint) is not None
+
+
+def test_a_small_part_of_a_project_may_be_a_choice() -> None:
+    assert find_exchanged([STAD] * 150, event=outcomes(patients=150, events=113), endpoint="DSS") is None
+    assert find_exchanged([STAD] * 170, event=outcomes(patients=170, events=128), endpoint="DSS") is not None
 
 
 def test_a_subgroup_without_events_is_no_exchange() -> None:

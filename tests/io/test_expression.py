@@ -374,3 +374,12 @@ def test_quoted_cells(tmp_path: Path) -> None:
     path = write(tmp_path, '"","TP53","EGFR"\n"p,1","1.5","2"\n"p2",3,4\n')
     table = read_expression(path)
     assert table.to_dict("index") == {"p,1": {"TP53": 1.5, "EGFR": 2}, "p2": {"TP53": 3, "EGFR": 4}}
+
+
+def test_the_row_of_the_approved_symbol_counts_whatever_an_alias_holds(tmp_path: Path) -> None:
+    """p53 and HER2 are aliases; ERBB2 has no row of its own, so that of the largest mean stands for it."""
+    path = write(tmp_path, "id,TP53,p53,HER2,CD340\na,1,9,2,5\nb,2,8,1,4\n")
+    table = read_expression(path, gene_names="hgnc")
+    assert table["TP53"].tolist() == [1, 2]
+    assert table["ERBB2"].tolist() == [5, 4]
+    assert list(table) == ["TP53", "ERBB2"]

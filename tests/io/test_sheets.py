@@ -175,3 +175,31 @@ def test_columns_without_rows_or_with_empty_cells() -> None:
 def test_long_lists_are_cut_with_their_number() -> None:
     assert sheets.listed(range(12), most=3) == "0, 1, 2, and 9 more"
     assert sheets.listed("ab", most=2) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        ("id,diagnoses;codes;x\nA,1;2;3\n", ["id", "diagnoses;codes;x"]),
+        ("Immune genes\nHLA A\n", ["Immune genes"]),
+        ("id,A|B|C\nTCGA|x|y,3\n", ["id", "A|B|C"]),
+        ('"#Patient, of the portal",b,c\nid,b,c\n1,2,3\n', ["id", "b", "c"]),
+        ("sep=,\nid,b\n1,2\n", ["id", "b"]),
+        ("PAR1-mediated_signaling,RDX_TARGETS\nA,B\n", ["PAR1-mediated_signaling", "RDX_TARGETS"]),
+        ("BZhang,RDX\nA,B\n", ["BZhang", "RDX"]),
+        ("<html_id,b\nA,B\n", ["<html_id", "b"]),
+    ],
+)
+def test_tables_that_only_look_like_something_else_are_read(tmp_path: Path, text: str, header: list[str]) -> None:
+    (tmp_path / "s.csv").write_text(text)
+    assert list(sheets.read_sheet(tmp_path / "s.csv")) == header
+
+
+def test_rows_that_quotation_marks_swallow_are_refused(tmp_path: Path) -> None:
+    """Both marks stand in one column, so that the number of cells is right and three patients would be gone."""
+    rows = ["id\tnote\tx", "P1\tfine\t1", 'P2\t"see chart\t1', "P3\tfine\t1", 'P4\tsaid "ok\t1', "P5\tfine\t1"]
+    (tmp_path / "s.tsv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(
+        InputError, match=r"found lines 3 to \d in one cell by quotation marks|not closed|quotation mark"
+    ):
+        sheets.read_sheet(tmp_path / "s.tsv")

@@ -81,8 +81,9 @@ def test_genes_are_found_by_former_symbols_and_identifiers(tmp_path: Path, caplo
         "gene sets: 6 symbols, 1 Entrez number (translated: 3 symbols, 1 Entrez number); matrix: 3 symbols, 1 Ensembl "
         "identifier, 1 Entrez number (translated: 2 symbols, 1 Ensembl identifier, 1 Entrez number)"
     ) in caplog.text
-    assert "of 1 genes with several rows the one of the largest mean is used; 1 of them have rows of two names" in (
-        caplog.text
+    assert (
+        "1 genes have several rows; used is the one of the approved symbol, else of the largest mean: CDK1 by 983"
+        in (caplog.text)
     )
 
 

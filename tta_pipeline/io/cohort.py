@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import sheets
+from tta_pipeline.io import excel, sheets
 from tta_pipeline.io.resolution import MPP_LIMITS
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -43,6 +43,8 @@ def read_slides(path: Path) -> pd.DataFrame:
         A column is missing, an identifier is missing, twice or no safe file name, a file is missing or listed twice,
         or an mpp is out of its limits. All such rows are named at once.
     """
+    if path.suffix.lower() in excel.SUFFIXES:
+        raise InputError(f"{path}: expected CSV or TSV, found an Excel file. Save the sheet as CSV UTF-8.")
     sheet = sheets.read_sheet(path)
     if "patient_id" not in sheet and "case_id" in sheet:
         sheet = sheet.rename(columns={"case_id": "patient_id"})

@@ -13,6 +13,7 @@ _COMMENT = "#"
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars (|)", " ": "spaces"}
 _QUOTED = re.compile(r'"[^"]*"')
 _SHOWN = 60
+_EXCEL_HINT = re.compile(r"sep=.")  # a first line by which a spreadsheet tells itself the delimiter
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def read_head(lines: Iterator[str], *, path: Path) -> Head:
         There is none, or something else than commas or tabs stands between its columns.
     """
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith(_COMMENT):
+        if not line.strip() or line.lstrip('"').startswith(_COMMENT) or _EXCEL_HINT.fullmatch(line.strip()):
             continue
         passed = []
         for row in lines:
@@ -50,9 +51,11 @@ def _delimiter(header: str, row: str, *, path: Path, number: int) -> str:
     if "\t" in header:
         return "\t"
     columns = _count(header, ",")
+    if 1 < columns == _count(row, ","):
+        return ","
     other = next(
         (each for each in ";|" if _count(header, each) > columns and (each in row or not row.strip())),
-        " " if columns == 1 and 1 < _count(header, " ") in (_count(row, " "), _count(row, " ") - 1) else None,
+        " " if columns == 1 and _separates_by_spaces(header, row) else None,
     )
     if other is None:
         return ","
@@ -61,6 +64,12 @@ def _delimiter(header: str, row: str, *, path: Path, number: int) -> str:
         f"{path}: expected commas or tabs between the columns, found {_NAMES[other]} in line {number}: {shown!r}. Save "
         "it as CSV with commas or as text with tabs, and numbers with decimal points."
     )
+
+
+def _separates_by_spaces(header: str, row: str) -> bool:
+    """Whether spaces stand between columns; a name of two words, above others of two words, is none."""
+    names, cells = _count(header, " "), _count(row, " ")
+    return 2 < names == cells or 1 < names == cells - 1  # R's write.table has no name above those of the rows
 
 
 def explain_row(cells: list[str], head: Head, *, expected: int, first: bool) -> str:

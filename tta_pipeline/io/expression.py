@@ -100,8 +100,8 @@ def read_expression(
     -------
     DataFrame
         float32, patients x genes, in the order of the file. "log2" and "z-scores" as they stand; "linear" as
-        log2(x + 1); "counts" as log2 of counts per million of the sample's counts, plus 1. Of several rows of one gene,
-        the one with the largest mean over these patients.
+        log2(x + 1); "counts" as log2 of counts per million of the sample's counts, plus 1. Of several rows of one gene
+        the one that bears its approved symbol, else the one with the largest mean over these patients.
 
     Raises
     ------
@@ -160,19 +160,22 @@ def _per_million(matrix: Matrix, samples: Sequence[int], genes: Sequence[int], *
 
 
 def _one_column_each(table: pd.DataFrame, *, written: Sequence[str], path: Path) -> pd.DataFrame:
-    """The column of the largest mean of each gene; `written` is what the matrix calls each column."""
+    """One column of each gene: of those that bear its approved symbol, else of all, the one of the largest mean.
+
+    written: what the matrix calls each column.
+    """
     twice = table.columns.duplicated(keep=False)
     if not twice.any():
         return table
     repeated = table.columns[twice].unique()
-    names = pd.Series(written).groupby(list(table.columns)).nunique()
-    said = "%s: of %d genes with several rows the one of the largest mean is used; %d of them have rows of two names"
-    log.info(said, path, len(repeated), int((names > 1).sum()))
     mean = table.mean(axis=0).to_numpy()
+    rank = [(written[column] == gene, mean[column]) for column, gene in enumerate(table.columns)]
     best: dict[str, int] = {}
     for column, gene in enumerate(table.columns):
-        if gene not in best or mean[column] > mean[best[gene]]:
+        if gene not in best or rank[column] > rank[best[gene]]:
             best[gene] = column
+    said = "%s: %d genes have several rows; used is the one of the approved symbol, else of the largest mean: %s"
+    log.info(said, path, len(repeated), sheets.listed(f"{gene} by {written[best[gene]]}" for gene in repeated))
     return table.iloc[:, sorted(best.values())]
 
 

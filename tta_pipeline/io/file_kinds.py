@@ -19,7 +19,7 @@ _SIGNATURES = (
     (0, b"\xff\xfe", "text in UTF-16", _AS_UTF8),
     (0, b"\xfe\xff", "text in UTF-16", _AS_UTF8),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", "Save its sheet as CSV UTF-8."),
-    (0, b"BZh", "a bzip2 archive", _UNPACK),
+    (4, b"1AY&SY", "a bzip2 archive", _UNPACK),
     (0, b"\xfd7zXZ\0", "an xz archive", _UNPACK),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
@@ -28,8 +28,13 @@ _SIGNATURES = (
     *((0, bytes([0x80, protocol]), "a Python pickle", _NOT_OPENED) for protocol in range(2, 6)),
     (0, b"\x93NUMPY", "a NumPy array (.npy)", _EXPORT),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _EXPORT),
-    (0, b"PAR1", "a Parquet file", "Give it the suffix .parquet where it is the expression; else export it as CSV."),
-    (0, b"RDX", "a file of R (.rda)", _EXPORT),
+    (
+        0,
+        b"PAR1\x15",
+        "a Parquet file",
+        "Give it the suffix .parquet where it is the expression; else export it as CSV.",
+    ),
+    *((0, magic, "a file of R (.rda)", _EXPORT) for magic in (b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n")),
     (0, b"X\n\0\0\0", "a file of R (.rds)", _EXPORT),
     (0, b"%PDF", "a PDF", _EXPORT),
     (0, b"\x89PNG", "a PNG picture", _CHECK_PATH),
@@ -40,7 +45,7 @@ _SIGNATURES = (
 )
 _ZIP = b"PK\x03\x04"
 _OFFICE = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/")
-_WEB = (b"<!doctype html", b"<html")
+_WEB = (b"<!doctype html", b"<html>", b"<html ")
 
 
 def kind_of(head: bytes) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from tta_pipeline.io.delimiters import Head, explain_row, read_head
 csv.field_size_limit(2**24)  # a cell of our own tables may name all genes
 # Behind the last line: a cell that holds it was never closed. No line of text holds this character.
 _END = "\0"
+_BREAK = re.compile("[\r\n]")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # Cells that say "not known", in lower case: spreadsheets, R, pandas, TCGA's bracketed words, the GDC portal's '--.
@@ -135,6 +136,11 @@ def _cells(head: Head, *, path: Path) -> Iterator[tuple[int, int, list[str]]]:
                     f"cell of line {line}. Close it, or take it out."
                 )
             following = head.line + rows.line_num
+            if head.delimiter == "\t" and any("\t" in cell and _BREAK.search(cell) for cell in cells):
+                raise InputError(
+                    f"{path}: expected one row per line, found lines {line} to {following - 1} in one cell by "
+                    "quotation marks, tabs included. Take these marks out of the text."
+                )
             if cells:
                 yield line, following - 1, cells
             line = following

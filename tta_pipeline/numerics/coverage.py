@@ -41,7 +41,8 @@ def cover(
         The one name of a gene, however it is written.
     """
     rows = Counter(map(name, measured))
-    written = {name(label): label for label in reversed(measured)}  # the first row of a gene stands for it
+    written = {name(label): label for label in reversed(measured)}
+    written |= {label: label for label in measured if name(label) == label}  # the row of the approved symbol counts
     labels = set(measured)
     return {
         title: _cover(genes, rows=rows, written=written, labels=labels, name=name) for title, genes in gene_sets.items()
@@ -57,7 +58,8 @@ def _cover(
     name: Callable[[str], str],
 ) -> Coverage:
     named = {name(label): label for label in reversed(members)}
-    same = {name(label) for label in members if label in labels}
+    # Where a row bears the approved symbol, it alone counts.
+    same = {name(label) for label in members if label in labels and (label == name(label) or name(label) not in labels)}
     genes = list(dict.fromkeys(map(name, members)))
     available = [gene for gene in genes if gene in rows]
     return Coverage(

@@ -10,7 +10,7 @@ from tta_pipeline.errors import InputError
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Weight of the balance of times beside that of events. Single patients can be balanced in both: times decide between
 # parts that are equal in events. Groups cannot.
-_TIME_WEIGHT_SINGLE, _TIME_WEIGHT_GROUPS = 0.02, 0.25
+_TIME_WEIGHT_SINGLE, _TIME_WEIGHT_GROUPS = 0.02, 0.1
 
 
 def draw_roles(
@@ -25,7 +25,8 @@ def draw_roles(
     """Role of each patient in each fold of one repeat of k-fold cross-validation.
 
     Every patient is tested in exactly one fold. Of the others, `validation_fraction` validates. Test parts and
-    validation parts hold their share of the events and of the patients without event, early and late ones.
+    validation parts hold their share of the events and of the patients without event, early and late
+    ones; of groups as far as they allow.
 
     Parameters
     ----------
