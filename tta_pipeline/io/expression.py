@@ -6,6 +6,7 @@ GDC's STAR counts with its sample sheet; Parquet; AnnData's .h5ad.
 
 import logging
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -57,6 +58,19 @@ def open_expression(inputs: Inputs) -> Matrix:
     InputError
         It is missing or of an unknown format, or a gene's name is a date.
     """
+    if not inputs.expression.is_file():
+        return _checked(inputs)
+    written = inputs.expression.stat()
+    return _labels(inputs, (written.st_mtime_ns, written.st_size))
+
+
+@lru_cache(maxsize=1)
+def _labels(inputs: Inputs, written: tuple[int, int]) -> Matrix:  # noqa: ARG001 (another state of the file is another key)
+    """Labels of a large matrix cost seconds, and several readers of one process want them."""
+    return _checked(inputs)
+
+
+def _checked(inputs: Inputs) -> Matrix:
     matrix = _open(inputs)
     dates = [(gene, matrix.place_of(at)) for at, gene in enumerate(matrix.genes) if is_date(gene)]
     refuse_dates(dates, path=inputs.expression)
