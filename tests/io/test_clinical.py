@@ -165,6 +165,13 @@ def test_a_clinical_file_of_cbioportal(tmp_path: Path) -> None:
         read_clinical(write_clinical(tmp_path, broken, endpoint="OS"), patients=cases)
 
 
+def test_a_column_without_a_name_redacts_nobody(tmp_path: Path) -> None:
+    """Row numbers, as pandas and R write them, and as SurvPath's tables have them."""
+    text = ",case_id,survival_months_dss,censorship_dss\n0,p,1,0\n1,q,2,1\n"
+    table = read_clinical(write_clinical(tmp_path, text, endpoint="DSS"), patients={"p", "q"})
+    assert table["redacted"].tolist() == [False, False]
+
+
 def test_redacted_patients_of_tcga_cdr(tmp_path: Path) -> None:
     text = "bcr_patient_barcode,DSS,DSS.time,Redaction\nTCGA-3M-AB46,1,100,NA\nTCGA-BR-8077,0,200,Redacted\n"
     inputs = write_clinical(tmp_path, text, endpoint="DSS")
@@ -204,6 +211,7 @@ def test_survpaths_tables_say_what_tcga_cdr_says(real_data: Path, cohort: str, e
         for name in (f"tcga_{cohort}.csv", "tcga_cdr.csv")
     )
     assert set(survpath.index) == cases == set(cdr.index)
+    assert not survpath["redacted"].any()
     both = survpath["time_days"].notna()
     np.testing.assert_allclose(survpath.loc[both, "time_days"], cdr.loc[both, "time_days"], atol=1e-6)
     assert (survpath["event"].dropna() == cdr["event"].dropna()).all()

@@ -290,3 +290,13 @@ def test_a_patient_in_two_parts_of_a_published_fold(tmp_path: Path) -> None:
     (folder / "splits_1.csv").write_text(",train,val\n0,p001,p000\n1,p002,p003\n2,p004,p005\n")
     with pytest.raises(InputError, match=r"one role per patient and fold, found p001 as .* in repeat 0, fold 0"):
         run(tmp_path / "patients.tsv", file=folder, folds=2, strangers="drop")
+
+
+@pytest.mark.parametrize("strangers", ["fail", "drop"])
+def test_splits_of_another_study_are_named(tmp_path: Path, strangers: str) -> None:
+    patients = write_patients(tmp_path)
+    (tmp_path / "s.tsv").write_text("repeat\tfold\tpatient_id\trole\n0\t0\tX1\ttrain\n0\t1\tX1\ttest\n")
+    with pytest.raises(
+        InputError, match=r"such as p000, .*found 1 others, such as X1: these are splits of another study"
+    ):
+        run(patients, folds=2, file=tmp_path / "s.tsv", strangers=strangers, validation_fraction=0)

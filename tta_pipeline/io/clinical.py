@@ -76,7 +76,8 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     )
     event = indicator == (1.0 if layout.one_means == "event" else 0.0)
     _check_events(event[indicator.notna()], layout, inputs, path=path)
-    redaction = table.get(layout.redacted, pd.Series("", index=table.index))
+    # A table may have a column without a name: the row numbers of pandas and R.
+    redaction = table[layout.redacted] if layout.redacted in table and layout.redacted else [""] * len(table)
     return pd.DataFrame(
         {
             "time_days": times * layout.days_per_unit,

@@ -100,6 +100,11 @@ def _of_cohort(sheet: pd.DataFrame, cohort: pd.DataFrame, *, path: Path, config:
     """The rows of the cohort's patients, who must all be in every fold unless strangers are dropped."""
     known = sheet["patient_id"].isin(set(cohort["patient_id"]))
     unknown = sheet.loc[~known, "patient_id"].unique()
+    if not known.any():
+        raise InputError(
+            f"{path}: expected splits of the cohort's patients, such as {sheets.listed(cohort['patient_id'], most=3)}, "
+            f"found {len(unknown)} others, such as {sheets.listed(unknown, most=3)}: these are splits of another study."
+        )
     n_folds = config.repeats * config.folds
     rows = (
         sheet[known]
