@@ -106,7 +106,19 @@ def test_without_events_everything_is_undefined_with_a_reason(train: Outcomes) -
         *brier_at([2.0], survival=np.full((5, 1), 0.5), test=test, train=train),
         integrated_brier(curves=np.full((5, 4), 0.5), curve_days=np.arange(1.0, 5), test=test, train=train),
     ]
-    assert all(np.isnan(score.value) and score.reason.startswith("no events among 5 patients") for score in scores)
+    assert all(np.isnan(score.value) and score.reason.startswith("no events among ") for score in scores)
+
+
+def test_a_training_part_without_events_is_a_reason_and_no_exception() -> None:
+    train = Outcomes(CENSORED.time_days, np.zeros(N, dtype=bool))
+    days = np.linspace(1, 500, 5)
+    scores = [
+        uno_c(risk=RISK, test=CENSORED, train=train),
+        *auc_at([500.0], risk=RISK, test=CENSORED, train=train),
+        *brier_at([500.0], survival=np.full((N, 1), 0.5), test=CENSORED, train=train),
+        integrated_brier(curves=np.full((N, 5), 0.5), curve_days=days, test=CENSORED, train=train),
+    ]
+    assert all(np.isnan(score.value) and score.reason == f"no events among {N} training patients" for score in scores)
 
 
 def test_one_patient_tied_times_and_missing_predictions() -> None:

@@ -65,7 +65,7 @@ def uno_c(*, risk: Floats, test: Outcomes, train: Outcomes) -> Score:
     """
     check_outcomes(risk=risk, time_days=test.time_days, event=test.event)
     tau = float(train.time_days.max())
-    reason = _undefined(test.until(tau))
+    reason = _undefined(test.until(tau), train)
     if not reason and not (test.time_days[test.until(tau).event].min() < test.time_days).any():
         reason = "no comparable pairs"
     if reason:
@@ -85,7 +85,7 @@ def auc_at(horizons_days: Sequence[float], *, risk: Floats, test: Outcomes, trai
     seen = test.until(float(train.time_days.max()))
     scores = []
     for horizon in horizons_days:
-        reason = _undefined(seen) or _outside(horizon, seen)
+        reason = _undefined(seen, train) or _outside(horizon, seen)
         value = np.nan
         if not reason:
             values, _ = cumulative_dynamic_auc(
@@ -111,7 +111,7 @@ def brier_at(horizons_days: Sequence[float], *, survival: Floats, test: Outcomes
     seen = test.until(float(train.time_days.max()))
     scores = []
     for column, horizon in enumerate(horizons_days):
-        reason = _undefined(seen) or _outside(horizon, seen)
+        reason = _undefined(seen, train) or _outside(horizon, seen)
         if not reason and np.isnan(survival[:, column]).any():
             reason = "no prediction so late"
         value = reference = np.nan
@@ -138,7 +138,7 @@ def integrated_brier(*, curves: Floats, curve_days: Floats, test: Outcomes, trai
     Graf, Schmoor, Sauerbrei, Schumacher, Statistics in Medicine 18 (1999) 2529, section 3.
     """
     seen = test.until(float(train.time_days.max()))
-    reason = _undefined(seen)
+    reason = _undefined(seen, train)
     inside = (curve_days >= seen.time_days.min(initial=np.inf)) & (curve_days < seen.time_days.max(initial=-np.inf))
     inside &= ~np.isnan(curves).any(axis=0)
     if not reason and inside.sum() < 2:
@@ -154,9 +154,11 @@ def integrated_brier(*, curves: Floats, curve_days: Floats, test: Outcomes, trai
     return Score("ibs", float(days[-1]), value, reference)
 
 
-def _undefined(test: Outcomes) -> str:
+def _undefined(test: Outcomes, train: Outcomes) -> str:
     if len(test.event) < 2:
         return f"{len(test.event)} test patients"
+    if not train.event.any():
+        return f"no events among {len(train.event)} training patients"
     if not test.event.any():
         return f"no events among {len(test.event)} patients within the follow-up of the training part"
     return ""
