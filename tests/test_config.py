@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tta_pipeline import config, manual
+from tta_pipeline import config, manual, model_sections
 from tta_pipeline.errors import InputError
+from tta_pipeline.models import MODELS
 
 MINIMAL = {"inputs": {"slides": "s.tsv", "clinical": "c.tsv", "expression": "e.csv", "gene_sets": "g.gmt"}}
 
@@ -90,3 +91,34 @@ def test_schema_and_manual_are_up_to_date() -> None:
     assert manual.SCHEMA.read_text(encoding="utf-8") == manual.schema_text(), "run: make schema"
     current = manual.README.read_text(encoding="utf-8")
     assert current == manual.readme_text(current), "run: make schema"
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"epoch": 3}, "models: mlp: train: epoch: Extra inputs"),
+        ({"epochs": 0}, "models: mlp: train: epochs: Input should be greater"),
+        ({"seeds": [1]}, "expected the seeds of all models in the section train"),
+    ],
+)
+def test_a_models_own_training_is_checked_with_the_study(own: dict[str, object], message: str) -> None:
+    files = dict.fromkeys(("slides", "clinical", "expression", "gene_sets"), "x")
+    with pytest.raises(InputError, match=message):
+        config.Study.model_validate({"inputs": files, "models": {"m": {"architecture": "mlp", "train": own}}})
+
+
+def test_a_recipe_is_the_common_one_then_the_published_then_the_models_own() -> None:
+    common = config.Train(epochs=7, device="cpu")
+    section = model_sections.ABMIL(architecture="abmil", recipe="published", train={"learning_rate": 0.5})
+    found = config.recipe_of(section, common)
+    published = model_sections.PUBLISHED["abmil"]
+    assert (found.loss, found.epochs, found.optimiser) == ("nll", published["epochs"], "adam")
+    assert (found.learning_rate, found.device) == (0.5, "cpu")
+    assert config.recipe_of(section.model_copy(update={"recipe": "common", "train": {}}), common) == common
+
+
+def test_every_published_recipe_is_one_and_every_architecture_has_its_section() -> None:
+    for name, keys in model_sections.PUBLISHED.items():
+        config.Train.model_validate(keys)
+        assert name in model_sections.ARCHITECTURES
+    assert list(MODELS) == list(model_sections.ARCHITECTURES)

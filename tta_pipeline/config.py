@@ -274,7 +274,7 @@ class Evaluate(Section):
         5,
         ge=0,
         description="times that a model of two modalities is also scored with one of them from other test patients, to "
-        "show whether it uses that modality",
+        "show whether it uses that modality; each costs one more evaluation per modality",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     cache_gb: float = Field(8.0, ge=0, description="features kept in memory, in GB; the rest is read again")
@@ -297,8 +297,12 @@ def recipe_of(model: Architecture, common: Train) -> Train:
     Raises
     ------
     InputError
-        A key of the model's own `train` is unknown or out of its limits.
+        A key of the model's own `train` is unknown, out of its limits, or `seeds`, which all models share.
     """
+    if "seeds" in model.train:
+        raise InputError(
+            "models: train.seeds: expected the seeds of all models in the section train, found some of one."
+        )
     published = PUBLISHED[model.architecture] if model.recipe == "published" else {}
     try:
         return Train.model_validate({**common.model_dump(), **published, **model.train})
@@ -322,6 +326,12 @@ class Study(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _recipes_are_valid(self) -> "Study":
+        for model in self.models.values():
+            recipe_of(model, self.train)
+        return self
 
 
 def load(path: Path) -> Study:

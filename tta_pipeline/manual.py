@@ -38,7 +38,8 @@ def _schema_of_models() -> dict[str, Any]:
         if section.model_fields["architecture"].is_required():
             named["required"] = ["architecture"]
         branches.append({"if": named, "then": {"$ref": f"#/$defs/{section.__name__}"}})
-    known = {"properties": {"architecture": {"enum": list(ARCHITECTURES)}}}
+    keys = sorted(set(config.Train.model_fields) - {"seeds"})
+    known = {"properties": {"architecture": {"enum": list(ARCHITECTURES)}, "train": {"propertyNames": {"enum": keys}}}}
     return {"type": "object", **known, "allOf": branches}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.numerics.test_metrics import fold
+from tta_pipeline.numerics.comparison import holm
 from tta_pipeline.numerics.metrics import harrell_c, pooled_c
 from tta_pipeline.numerics.results import (
     bootstrap_models,
@@ -82,9 +83,9 @@ def test_the_true_risk_is_measured_on_the_same_parts_once_per_fold():
 
 
 def test_a_model_does_not_differ_from_itself_and_differences_change_sign_with_the_order():
-    good, bad = model(noise=0.1), model(noise=30.0)
+    good, bad = model(noise=0.1, folds=8), model(noise=30.0, folds=8)
     _, bootstrap = tables({"good": good, "same": good, "bad": bad})
-    table = compare({"good": good, "same": good, "bad": bad}, bootstrap, confidence=0.95)
+    table = compare({"good": good, "same": good, "bad": bad}, bootstrap, confidence=0.95, n_train=100)
     pairs = table.set_index(["model_a", "model_b"])
     assert pairs.loc[("good", "same"), ["c_difference", "c_low", "c_high"]].tolist() == [0, 0, 0]
     assert pairs.loc[("good", "same"), "verdict"] == "no difference shown"
@@ -92,23 +93,45 @@ def test_a_model_does_not_differ_from_itself_and_differences_change_sign_with_th
     assert apart["c_difference"] == pytest.approx(pooled_c(good).value - pooled_c(bad).value)
     assert 0 < apart["c_low"] < apart["c_difference"] < apart["c_high"]
     assert apart["verdict"] == "good higher"
-    turned = compare({"bad": bad, "good": good}, bootstrap, confidence=0.95).iloc[0]
+    turned = compare({"bad": bad, "good": good}, bootstrap, confidence=0.95, n_train=100).iloc[0]
     assert turned[["c_low", "c_high"]].tolist() == pytest.approx([-apart["c_high"], -apart["c_low"]])
     assert turned["verdict"] == "good higher"
+    assert turned["p_folds"] == pytest.approx(apart["p_folds"])
+
+
+def test_the_verdict_rests_on_the_larger_p_corrected_by_holm_over_all_pairs():
+    models = {"a": model(noise=0.1, folds=8), "b": model(noise=3.0, folds=8), "c": model(noise=30.0, folds=8)}
+    _, bootstrap = tables(models)
+    table = compare(models, bootstrap, confidence=0.95, n_train=100)
+    larger = table[["p_bootstrap", "p_folds"]].max(axis=1)
+    np.testing.assert_allclose(table["p_corrected"], holm(larger.to_list()))
+    assert (table["p_corrected"] > larger).any()
+    assert ((table["p_corrected"] < 0.05) == table["verdict"].str.endswith("higher")).all()
+    small = compare(models, bootstrap, confidence=0.95, n_train=10)  # 60 test patients beside so few: nothing is shown
+    assert (small["p_folds"] > table["p_folds"]).all()
+
+
+def test_one_test_part_shows_no_difference_however_large():
+    good, bad = model(noise=0.1, folds=1), model(noise=30.0, folds=1)
+    _, bootstrap = tables({"good": good, "bad": bad})
+    row = compare({"good": good, "bad": bad}, bootstrap, confidence=0.95, n_train=100).iloc[0]
+    assert row["p_bootstrap"] < 0.05
+    assert (row["p_corrected"], row["verdict"]) == (1.0, "no difference shown")
+    assert row["reason"] == "1 of 1 test parts have a difference"
 
 
 def test_pairing_is_narrower_than_two_separate_intervals():
     base = model(noise=0.1)
     near = [replace(part, risk=part.risk + 1e-2 * np.sin(np.arange(60))) for part in base]
     summary, bootstrap = tables({"base": base, "near": near})
-    paired = compare({"base": base, "near": near}, bootstrap, confidence=0.95).iloc[0]
+    paired = compare({"base": base, "near": near}, bootstrap, confidence=0.95, n_train=100).iloc[0]
     assert paired["c_high"] - paired["c_low"] < 0.25 * (summary.loc["base", "c_high"] - summary.loc["base", "c_low"])
 
 
 def test_models_on_other_patients_are_not_compared():
     first, second = model(noise=0.1), model(noise=0.1)[:2]
     models = {"first": first, "second": second}
-    row = compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95).iloc[0]
+    row = compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95, n_train=100).iloc[0]
     assert np.isnan(row["c_difference"])
     assert row["verdict"] == "not compared"
     assert row["reason"] == "not tested on the same patients and folds"
@@ -116,7 +139,7 @@ def test_models_on_other_patients_are_not_compared():
 
 def test_one_model_has_no_pairs():
     models = {"a": model(noise=0.1)}
-    assert compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95).empty
+    assert compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95, n_train=100).empty
 
 
 def test_c_per_part_is_harrells_c():

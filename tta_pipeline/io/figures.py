@@ -66,7 +66,7 @@ def comparisons(table: pd.DataFrame) -> bytes:
             axes.plot(pair["c_difference"], row, "o", color=colour, ms=7, mfc=colour if shown else "white", mew=1.6)
         label_rows(axes, [f"{pair['model_a']} − {pair['model_b']}" for pair in table.to_dict("records")])  # noqa: RUF001
         axes.axvline(0, color=BLACK, lw=0.9, ls=":")
-        axes.set_xlabel("difference in C-index (right: first model higher; open: interval covers 0)")
+        axes.set_xlabel("difference in C-index (right: first model higher; open: no difference shown)")
         return png(figure)
 
 

@@ -70,6 +70,9 @@ COMPARISONS = {
     "c_difference": "float64",
     "c_low": "float64",
     "c_high": "float64",
+    "p_bootstrap": "float64",
+    "p_folds": "float64",
+    "p_corrected": "float64",
     "verdict": "string",
     "reason": "string",
 }

@@ -12,9 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
+from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, holm, verdict
 from tta_pipeline.numerics.metrics import Fold, fits, harrell_c, mean_pooled_c, pooled_c
 
 Models = Mapping[str, Sequence[Fold]]
+_DIFFERENT_PARTS = "not tested on the same patients and folds"
+_COMPARED = ["model_a", "model_b", "c_difference", "c_low", "c_high"]
+_COMPARED += ["p_bootstrap", "p_folds", "p_corrected", "verdict", "reason"]
 
 
 def c_per_part(models: Models) -> pd.DataFrame:
@@ -119,32 +123,62 @@ def with_risk(parts: Sequence[Fold], risk: Mapping[str, float]) -> list[Fold]:
     ]
 
 
-def compare(models: Models, bootstrap: Mapping[str, NDArray[np.float64]], *, confidence: float) -> pd.DataFrame:
+def compare(
+    models: Models, bootstrap: Mapping[str, NDArray[np.float64]], *, confidence: float, n_train: float
+) -> pd.DataFrame:
     """One row per pair of models: C of the first minus C of the second, with its paired bootstrap interval.
 
-    Intervals are not adjusted for the number of pairs. Models with different test parts are not compared.
+    p_bootstrap is of the test patients, the fitted models as they are; p_folds, of the corrected t-test over test
+    parts, of training as well. The bootstrap alone calls equal models different too often: the verdict rests on the
+    larger p, corrected by Holm over all pairs (p_corrected); it is 1 without a test over parts. Intervals are not
+    adjusted. Models with different test parts are not compared.
+
+    Parameters
+    ----------
+    n_train
+        Patients of a training part, mean over the parts.
     """
     rows = []
     for first, second in combinations(models, 2):
-        same = _test_parts(models[first]) == _test_parts(models[second])
-        difference = mean_pooled_c(models[first]).value - mean_pooled_c(models[second]).value if same else np.nan
-        interval = percentile_interval(
-            bootstrap[first] - bootstrap[second] if same else np.full(1, np.nan), confidence=confidence
-        )
-        reason = interval.reason if same else "not tested on the same patients and folds"
+        if _test_parts(models[first]) != _test_parts(models[second]):
+            undefined = dict.fromkeys(("c_difference", "c_low", "c_high", "p_bootstrap", "p_folds"), np.nan)
+            rows.append({"model_a": first, "model_b": second, **undefined, "reason": _DIFFERENT_PARTS})
+            continue
+        differences = bootstrap[first] - bootstrap[second]
+        interval = percentile_interval(differences, confidence=confidence)
+        over_parts = _difference_per_part(models[first], models[second])
+        n_test = float(np.mean([len(part.event) for part in models[first]]))
+        tests = bootstrap_test(differences), corrected_t_test(over_parts, n_test=n_test, n_train=n_train)
         rows.append(
             {
                 "model_a": first,
                 "model_b": second,
-                "c_difference": difference,
+                "c_difference": mean_pooled_c(models[first]).value - mean_pooled_c(models[second]).value,
                 "c_low": interval.low,
                 "c_high": interval.high,
-                "verdict": _verdict(first, second, low=interval.low, high=interval.high),
-                "reason": reason,
+                "p_bootstrap": tests[0].p,
+                "p_folds": tests[1].p,
+                "reason": interval.reason or tests[1].reason,
             }
         )
-    columns = ["model_a", "model_b", "c_difference", "c_low", "c_high", "verdict", "reason"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=[name for name in _COMPARED if name not in {"p_corrected", "verdict"}])
+    worse = table["p_bootstrap"].where(table["p_bootstrap"] > table["p_folds"].fillna(1), table["p_folds"].fillna(1))
+    table["p_corrected"] = holm(worse.where(table["p_bootstrap"].notna()).to_list())
+    table["verdict"] = [
+        verdict(row["model_a"], row["model_b"], difference=row["c_difference"], p_corrected=row["p_corrected"])
+        for row in table.to_dict("records")
+    ]
+    return table[_COMPARED]
+
+
+def _difference_per_part(first: Sequence[Fold], second: Sequence[Fold]) -> NDArray[np.float64]:
+    """C of the first minus C of the second in each repeat and fold, averaged over seeds; NaN where undefined."""
+    columns = []
+    for parts in (first, second):
+        c = c_per_part({"": parts}).groupby(["repeat", "fold"])["c_index"].mean()
+        columns.append(c.sort_index().to_numpy(float))
+    difference: NDArray[np.float64] = columns[0] - columns[1]
+    return difference
 
 
 def ablations(
@@ -195,11 +229,3 @@ def _sizes(parts: Sequence[Fold]) -> dict[str, int]:
 
 def _test_parts(parts: Sequence[Fold]) -> set[tuple[int, int, tuple[str, ...]]]:
     return {(part.repeat, part.fold, tuple(sorted(map(str, part.patient_id)))) for part in parts}
-
-
-def _verdict(first: str, second: str, *, low: float, high: float) -> str:
-    if np.isnan(low):
-        return "not compared"
-    if low <= 0 <= high:
-        return "no difference shown"
-    return f"{first if low > 0 else second} higher"

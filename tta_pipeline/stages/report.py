@@ -91,7 +91,7 @@ def run(
 
     groups = _risk_groups(models, checkpoints)
 
-    made = _result_tables(models, truth=truth, config=config)
+    made = _result_tables(models, n_train=float(found.sizes["n_train"].mean()), truth=truth, config=config)
     made["metrics"] = made["metrics"].merge(found.sizes, on=["model", *_FIT], validate="1:1")
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
@@ -294,14 +294,14 @@ def _risk_groups(
 
 
 def _result_tables(
-    models: Mapping[str, Sequence[Fold]], *, truth: Mapping[str, float] | None, config: Report
+    models: Mapping[str, Sequence[Fold]], *, n_train: float, truth: Mapping[str, float] | None, config: Report
 ) -> dict[str, pd.DataFrame]:
     bootstrap = results.bootstrap_models(models, samples=config.bootstrap, seed=config.seed)
     return {
         "metrics": results.c_per_part(models),
         "pooled": results.c_per_fit(models),
         "summary": results.summarise(models, bootstrap, confidence=config.confidence, true_risk=truth),
-        "comparisons": results.compare(models, bootstrap, confidence=config.confidence),
+        "comparisons": results.compare(models, bootstrap, confidence=config.confidence, n_train=n_train),
     }
 
 
