@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.slides import glass, with_tissue, write_slide
-from tta_pipeline import cli
+from tta_pipeline import cli, config
 from tta_pipeline.commands import check
 from tta_pipeline.errors import InputError
 
@@ -105,3 +105,15 @@ def test_splits_that_cannot_be_drawn_are_a_problem(study: Path) -> None:
     write_config(study, splits={"folds": 7})
     with pytest.raises(InputError, match=r"found 1 problems:\n  splits: expected at least 7 events"):
         check.run(study=study / "study.yaml")
+
+
+def test_training_is_every_fit_of_every_model_and_the_patients_who_train(study: Path) -> None:
+    write_config(
+        study,
+        splits={"folds": 4, "repeats": 2, "validation_fraction": 0.2},
+        train={"seeds": [0, 1, 2], "epochs": 7, "patches": 100},
+        models={"a": {}, "b": {"architecture": "mlp"}},
+    )
+    found = check._training(config.load(study / "study.yaml"), patients=100)
+    assert (found.fits, found.epochs, found.patches) == (2 * 2 * 4 * 3, 7, 100)
+    assert found.patients == pytest.approx(100 * 3 / 4 * 0.8)
