@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tta_pipeline"
 MAY_IMPORT = {
     "errors": set(),
     "section": set(),
-    "model_sections": {"section"},
+    "model_sections": {"model_sections", "section"},
     "config": {"section", "model_sections"},
     "numerics": {"numerics"},
     "io": {"io", "config"},

@@ -1,0 +1,17 @@
+"""Sections of the models that see genes and patches; TTA has a file of its own."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tta_pipeline.model_sections.base import Architecture
+
+
+class LateFusion(Architecture):
+    """ABMIL of the patches and SNN of the genes, side by side."""
+
+    architecture: Literal["late-fusion"]
+    embedding_dim: int = Field(512, ge=1, description="width of embedded patches")
+    attention_dim: int = Field(256, ge=1, description="width of the attention")
+    hidden_dim: int = Field(256, ge=1, description="width of either modality, and of both")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout of either modality")

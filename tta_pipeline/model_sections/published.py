@@ -1,0 +1,26 @@
+"""Recipes that the models were published with."""
+
+from typing import Any
+
+# Keys of the section `train` that the models were published with. Batches of one patient whose gradients are summed
+# over 32 are batches of 32 here: no layer looks across patients. Sources: the papers and the scripts of their code.
+_SURVPATH: dict[str, Any] = {  # Jaume et al., CVPR 2024: its tabular baselines
+    "loss": "nll", "censored_weight": 0.5, "optimiser": "radam", "learning_rate": 5e-4, "weight_decay": 1e-4,
+    "batch_size": 1, "epochs": 5, "schedule": "cosine", "warmup_fraction": 0.2, "sampling": "weighted",
+}  # fmt: skip
+_MCAT: dict[str, Any] = {  # Chen et al., ICCV 2021
+    "loss": "nll", "censored_weight": 1.0, "optimiser": "adam", "learning_rate": 2e-4, "weight_decay": 1e-5,
+    "batch_size": 32, "epochs": 20, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
+    "patches": 1_000_000,
+}  # fmt: skip
+_TTA: dict[str, Any] = {  # arXiv 2511.18089
+    "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
+    "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
+}  # fmt: skip
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "tta": _TTA,
+    "mlp": _SURVPATH,
+    "snn": _SURVPATH,
+    "abmil": _MCAT,
+    "late-fusion": _MCAT,
+}
