@@ -63,10 +63,14 @@ def test_gene_names_are_a_word_a_path_or_none(
     ("change", "message"),
     [
         ({"trian": {}}, r"study\.yaml: trian: Extra inputs are not permitted"),
-        ({"train": {"epoch": 3}}, r"train\.epoch: Extra inputs"),
+        ({"train": {"epoch": 3}}, r"train\.epoch: Extra inputs.* Do you mean epochs\?"),
         ({"train": {"epochs": 0}}, r"train\.epochs: Input should be greater than or equal to 1, found 0"),
         ({"tiles": {"mpp": "half"}}, r"tiles\.mpp: .*valid number.*found 'half'"),
         ({"tiles": {"tile_size_px": 64, "overlap_px": 64}}, r"overlap_px must be below tile_size_px = 64, found 64"),
+        (
+            {"inputs": MINIMAL["inputs"] | {"endpoint": "OS", "event_column": "dead", "time_unit": "months"}},
+            r"inputs: .*takes the columns of a known layout, and time_unit, event_column would not be used",
+        ),
         ({"models": {}}, r"models: .*at least 1"),
         ({"models": {"a b": {}}}, r"models.*a b.*match pattern"),
         ({"splits": {"folds": 1}}, r"splits\.folds: .*greater than or equal to 2"),

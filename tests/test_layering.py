@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "io": {"io", "config"},
     "models": {"models", "numerics", "config", "model_sections"},
     "stages": {"models", "io", "numerics", "config", "model_sections"},
-    "commands": {"stages", "models", "io", "numerics", "config"},
+    "commands": {"commands", "stages", "models", "io", "numerics", "config"},
     "cli": {"stages", "commands", "config", "section"},
     "manual": {"config", "section", "model_sections"},
     "__main__": {"cli"},

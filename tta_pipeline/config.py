@@ -3,15 +3,17 @@
 Paths are relative to the working directory of the study; `$NAME` and `~` are expanded.
 """
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.model_sections import PUBLISHED, TTA, Architecture, Model
+from tta_pipeline.model_sections import ARCHITECTURES, PUBLISHED, TTA, Architecture, Model
 from tta_pipeline.section import Fraction, Section, StudyPath
 
 
@@ -54,7 +56,10 @@ class Inputs(Section):
         min_length=1,
         description="TCGA sample types to use, the preferred first: 01 primary, 03 blood, 06 metastatic, 11 normal",
     )
-    gene_sets: StudyPath = Field(description="gene sets: GMT, or CSV with one column per set")
+    gene_sets: StudyPath = Field(
+        description="gene sets: GMT (a line per set: name, description and genes, with tabs between), a folder of such "
+        "files, or CSV with one column per set"
+    )
     endpoint: Literal["OS", "DSS", "PFI", "DFI"] | None = Field(
         None,
         description="endpoint of a clinical table whose layout is known: TCGA-CDR, cBioPortal, SurvPath or MMP; null "
@@ -83,6 +88,16 @@ class Inputs(Section):
     site_column: str | None = Field(
         None, description="clinical column of the tissue source site; null reads it from TCGA barcodes, TCGA-<site>-..."
     )
+
+    @model_validator(mode="after")
+    def _endpoint_names_the_columns(self) -> "Inputs":
+        named = ("patient_column", "time_column", "time_unit", "event_column", "event_means")
+        own = [key for key in named if getattr(self, key) != type(self).model_fields[key].default]
+        if self.endpoint is not None and own:
+            raise ValueError(
+                f"endpoint takes the columns of a known layout, and {', '.join(own)} would not be used: give either"
+            )
+        return self
 
 
 class Cohort(Section):
@@ -217,7 +232,11 @@ class Splits(Section):
     repeats: int = Field(1, ge=1, description="times the k-fold is drawn anew")
     group_by_site: bool = Field(False, description="keep each tissue source site within one role of a fold")
     validation_fraction: float = Field(
-        0.2, ge=0, lt=0.9, description="part of the patients outside the test part that validates; 0: no validation"
+        0.2,
+        ge=0,
+        lt=0.9,
+        description="part of the patients outside the test part that validates, drawn from the training part of "
+        "published splits, too, if they have no validation part; 0: no validation, published splits as they are",
     )
     seed: int = Field(0, ge=0, description="seed of the draws")
 
@@ -360,6 +379,22 @@ def describe(error: ValidationError, *, where: str) -> str:
     """One message for a pydantic error: each wrong key with what was expected and what came."""
     lines = [
         f"{where}: {'.'.join(map(str, problem['loc'])) or 'config'}: {problem['msg']}, found {problem['input']!r}."
+        f"{_meant(problem)}"
         for problem in error.errors()
     ]
     return "\n".join([*lines, "See config/README.md for every key, its unit and its limits."])
+
+
+def _meant(problem: ErrorDetails) -> str:
+    """A key like the unknown one that a problem names."""
+    if problem["type"] != "extra_forbidden":
+        return ""
+    known = {key for section in _sections(Study) for key in section.model_fields}
+    near = difflib.get_close_matches(str(problem["loc"][-1]), sorted(known), n=1)
+    return f" Do you mean {near[0]}?" if near else ""
+
+
+def _sections(section: type[Section]) -> list[type[Section]]:
+    own = [field.annotation for field in section.model_fields.values()]
+    below = [each for each in own if isinstance(each, type) and not get_args(each) and issubclass(each, Section)]
+    return [section, *below, *ARCHITECTURES.values()]

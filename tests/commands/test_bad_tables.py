@@ -61,7 +61,9 @@ def study(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def check(study: Path, capsys: pytest.CaptureFixture[str], **inputs: object) -> str:
     """What the command `check` says is wrong; "" where nothing is."""
     names = dict(zip(("slides", "clinical", "expression", "gene_sets"), TABLES, strict=False)) | inputs
-    content = {"inputs": names, "splits": {"folds": 2, "validation_fraction": 0, "file": "splits.csv"}}
+    splits = {"folds": 2, "validation_fraction": 0, "file": "splits.csv"}
+    # A model that takes bags of any size.
+    content = {"inputs": names, "splits": splits, "models": {"mlp": {"architecture": "mlp"}}}
     (study / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     code = cli.run(["check", "--study", "study.yaml"])
     said = capsys.readouterr().err
@@ -72,7 +74,7 @@ def check(study: Path, capsys: pytest.CaptureFixture[str], **inputs: object) -> 
 def refused(said: str, message: str) -> None:
     """One problem alone is said, and it is this one."""
     assert "Traceback" not in said
-    assert "expected a study that can run, found 1 problems:\n" in said
+    assert "expected a study that can run, found 1 problem:\n" in said
     assert re.search(message, said), said
 
 

@@ -1,14 +1,18 @@
 """The check of a study: what it says of a good one, and that it says everything of a bad one."""
 
+import contextlib
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from tests.slides import glass, with_tissue, write_slide
 from tta_pipeline import cli, config
-from tta_pipeline.commands import check
+from tta_pipeline.commands import check, headers
 from tta_pipeline.errors import InputError
+from tta_pipeline.numerics.cost import TRAIN_PATCHES_PER_SECOND
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def test_genes_under_other_names_are_counted_and_other_kinds_a_problem(
     assert "3 (100%) were measured, 2 of them under another name (TP53 as ENSG00000141510, SEPTIN7 as SEPT7), 0" in said
     (study / "sets.gmt").write_text("S1\tx\t7157\t989\t3\n")
     write_config(study, gene_names=None)
-    with pytest.raises(InputError, match=r"found 1 problems:\n  sets.gmt: expected genes identified as in rna.csv"):
+    with pytest.raises(InputError, match=r"found 1 problem:\n  sets.gmt: expected genes identified as in rna.csv"):
         check.run(study=study / "study.yaml")
 
 
@@ -93,27 +97,93 @@ def test_every_problem_at_once(study: Path) -> None:
     assert "TCGA-AA-0003-01Z-00-DX1: expected a slide that OpenSlide reads" in message
 
 
-def test_bad_slides_within_the_limit_are_counted(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (study / "TCGA-AA-0003.svs").unlink()
-    (study / "TCGA-AA-0003.svs").write_text("no slide")
-    write_config(study, bad_slides={"policy": "exclude", "limit": 1})
-    check.run(study=study / "study.yaml")
-    assert "headers: 11 slides can be opened, 1 cannot (bad_slides allows 1)" in capsys.readouterr().out
-
-
 def test_splits_that_cannot_be_drawn_are_a_problem(study: Path) -> None:
     write_config(study, splits={"folds": 7})
-    with pytest.raises(InputError, match=r"found 1 problems:\n  splits: expected at least 7 events"):
+    with pytest.raises(InputError, match=r"found 1 problem:\n  splits: expected at least 7 events"):
         check.run(study=study / "study.yaml")
 
 
-def test_training_is_every_fit_of_every_model_and_the_patients_who_train(study: Path) -> None:
+def test_training_is_every_fit_of_every_model_by_its_recipe_and_the_patients_who_train(study: Path) -> None:
     write_config(
         study,
         splits={"folds": 4, "repeats": 2, "validation_fraction": 0.2},
         train={"seeds": [0, 1, 2], "epochs": 7, "patches": 100},
-        models={"a": {}, "b": {"architecture": "mlp"}},
+        models={"a": {}, "b": {"architecture": "mlp", "recipe": "published"}},
     )
-    found = check._training(config.load(study / "study.yaml"), patients=100)
-    assert (found.fits, found.epochs, found.patches) == (2 * 2 * 4 * 3, 7, 100)
-    assert found.patients == pytest.approx(100 * 3 / 4 * 0.8)
+    found = headers.cost_of_training(config.load(study / "study.yaml"), patients=100, patches=100 * 80.0)
+    passes = 2 * 4 * 3 * (7 + 5) * (100 * 3 / 4 * 0.8) * 80
+    assert found.hours == pytest.approx(passes / TRAIN_PATCHES_PER_SECOND / 3600)
+
+
+def test_paths_are_relative_to_the_directory(study: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with contextlib.chdir(elsewhere):
+        assert cli.run(["check", "--study", str(study / "study.yaml"), "--directory", str(study)]) == 0
+        with pytest.raises(InputError, match="expected the folder of the study, found none"):
+            check.run(study=study / "study.yaml", directory=Path("nowhere"))
+
+
+def test_slides_that_cannot_be_opened_are_named_and_their_patients_counted_out(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "TCGA-AA-0003.svs").unlink()
+    (study / "TCGA-AA-0003.svs").write_text("no slide")
+    write_config(study, bad_slides={"policy": "exclude", "limit": 1})
+    check.run(study=study / "study.yaml")
+    said = capsys.readouterr().out
+    assert "headers: left out: TCGA-AA-0003-01Z-00-DX1: expected a slide that OpenSlide reads" in said
+    assert "slides: 11 (-1: cannot be opened)" in said
+    assert "patients: 11 (-1: no usable slide)" in said
+    assert "events: 5 of 11 patients" in said
+
+
+def test_patients_of_a_file_of_splits_who_are_not_in_the_cohort_and_the_other_way_round(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"TCGA-AA-00{number:02d}" for number in range(1, 12)] + ["TCGA-AA-0099", "TCGA-ZZ-0001"]
+    (study / "splits").mkdir()
+    for fold in range(2):
+        rows = [(name, "val" if number // 2 % 2 == fold else "train") for number, name in enumerate(names)]
+        columns = [[name for name, role in rows if role == wanted] for wanted in ("train", "val")]
+        lines = (f"{number},{a},{b}" for number, (a, b) in enumerate(itertools.zip_longest(*columns, fillvalue="")))
+        (study / "splits" / f"splits_{fold}.csv").write_text("\n".join([",train,val", *lines]) + "\n")
+    splits = {"folds": 2, "file": "splits", "strangers": "drop"}
+    write_config(study, splits=splits | {"validation_fraction": 0.4})
+    check.run(study=study / "study.yaml")
+    said = capsys.readouterr().out
+    assert (
+        "splits: 2 patients of splits are not in the cohort (1 no slide; no outcome: not in the clinical table, "
+        "1 neither slide nor RNA in the inputs): TCGA-AA-0099, TCGA-ZZ-0001"
+    ) in said
+    assert "patients: 11 (-1: in no part of the splits that are given)" in said
+    assert "events: 6 of 11 patients" in said
+    assert "splits: splits has no validation part: 0.4 of each training part is set aside for it" in said
+    write_config(study, splits=splits | {"validation_fraction": 0})
+    check.run(study=study / "study.yaml")
+    assert "has no validation part" not in capsys.readouterr().out
+
+
+def test_bags_that_a_model_cannot_take_are_a_problem(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (study / "slides.csv").read_text().splitlines()[1:]
+    sheet = ["slide_id,patient_id,features"]
+    for number, row in enumerate(rows):
+        slide, patient, _ = row.split(",")
+        np.save(study / f"{number}.npy", np.ones((4 + number, 8), dtype=np.float32))
+        sheet.append(f"{slide},{patient},{number}.npy")
+    (study / "slides.csv").write_text("\n".join(sheet) + "\n")
+    write_config(study, models={"small": {"prototypes": 5}, "mlp": {"architecture": "mlp"}})
+    check.run(study=study / "study.yaml")
+    said = capsys.readouterr().out
+    assert "features: ready-made, 8 per patch; 4 to 15 patches per patient, median 10" in said
+    assert "expected: train: " in said
+    write_config(study, models={"large": {"prototypes": 8}})
+    with pytest.raises(InputError, match=r"models\.large: .*as prototypes \(now 8\)"):
+        check.run(study=study / "study.yaml")
+
+
+def test_low_coverage_is_a_warning(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check.run(study=study / "study.yaml")
+    assert "warning" not in capsys.readouterr().out
+    (study / "sets.gmt").write_text("S1\tx\tA\tB\tC\t" + "\t".join(f"N{number}" for number in range(9)) + "\n")
+    check.run(study=study / "study.yaml")
+    assert "warning: Only 25% of the genes of the 1 gene sets that are kept were measured" in capsys.readouterr().out

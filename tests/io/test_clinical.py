@@ -120,6 +120,7 @@ def test_barcodes_of_something_else_in_the_column_of_cases(tmp_path: Path, case:
         InputError, match=rf"expected cases such as TCGA-BR-8077.*found 1 barcodes.*line 3: {case}.* upper case"
     ):
         read_clinical(inputs, patients={"TCGA-3M-AB46", "TCGA-BR-8077"})
+    assert list(read_clinical(inputs, patients={"TCGA-3M-AB46"}).index) == ["TCGA-3M-AB46"], "strangers may be odd"
 
 
 def many(times: list[float]) -> str:

@@ -51,3 +51,9 @@ def test_no_name_of_hgnc_is_a_date() -> None:
     names = [name for entry in hgnc.read_entries(hgnc.shipped_table()) for cell in entry for name in cell.split("|")]
     assert [name for name in names if is_date(name)] == []
     refuse_dates([], path=Path("x.csv"))
+
+
+def test_firehose_writes_symbol_and_number() -> None:
+    assert plain("A1BG|1") == "A1BG"
+    assert plain("?|100130426") == "?|100130426"
+    assert plain("A|B") == "A|B"

@@ -104,3 +104,13 @@ def test_a_date_in_a_folder_names_its_file(tmp_path: Path) -> None:
 def test_published_sets(real_data: Path, name: str, n_sets: int, n_genes: int) -> None:
     sets = read_gene_sets(real_data / "pathways" / f"{name}_signatures.csv")
     assert (len(sets), sum(map(len, sets.values()))) == (n_sets, n_genes)
+
+
+def test_a_gmt_without_descriptions_would_lose_genes(tmp_path: Path) -> None:
+    lines = [
+        f"SET{number}\t{genes}" for number, genes in enumerate(["TP53\tMYC\tRB1", "EGFR\tERBB2\tKRAS", "na\tA\tB"])
+    ]
+    with pytest.raises(InputError, match=r"found genes in 2 of 3 lines: TP53 \(line 1\), EGFR \(line 2\)"):
+        read_gene_sets(write(tmp_path, "s.gmt", "\n".join(lines)))
+    mostly_described = [*lines, "SET4\thttps://x\tA", "SET5\tHallmark set\tB"]
+    assert len(read_gene_sets(write(tmp_path, "t.gmt", "\n".join(mostly_described)))) == 5

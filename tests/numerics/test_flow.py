@@ -20,7 +20,7 @@ from tta_pipeline.numerics.flow import (
 REASONS = [f"reason {number}" for number in range(12)]
 
 
-def steps(*, out=(), excluded=("", ""), later=None, slides_out=()):
+def steps(*, out=(), excluded=("", ""), later=None, slides_out=(), split=None):
     slides = [f"s{index}" for index in range(len(excluded))]
     owners = [f"p{index // 2}" for index in range(len(excluded))]
     gone = [("patient", reason) for reason in out] + [("slide", reason) for reason in slides_out]
@@ -32,6 +32,7 @@ def steps(*, out=(), excluded=("", ""), later=None, slides_out=()):
         patients=pd.DataFrame({"patient_id": list(dict.fromkeys(owners))}),
         features=pd.DataFrame({"slide_id": slides, "patient_id": owners, "excluded": list(excluded)}, dtype="string"),
         left_later=later or {},
+        split=split,
     )
 
 
@@ -70,6 +71,12 @@ def test_slides_that_left_at_features_and_at_train_are_named_by_their_stage():
         ["slide", "features", "no tissue", 1],
         ["slide", "train, evaluate", "NaN in 2 rows", 1],
     ]
+
+
+def test_patients_in_no_part_of_the_splits_leave_there():
+    table = steps(excluded=["no tissue", "", "", "", "unreadable", "unreadable"], split={"p1", "p2", "p9"})
+    own = table[(table["kind"] == "patient") & (table["left"] > 0)]
+    assert own[["stage", "left", "remaining"]].to_numpy().tolist() == [["features", 1, 2], ["splits", 1, 1]]
 
 
 def test_events_per_fold():

@@ -136,12 +136,12 @@ def _layout(inputs: Inputs, sheet: pd.DataFrame) -> Layout:
 
 
 def _check_cases(cells: pd.Series, patients: Collection[str], *, path: Path) -> None:
-    """Stop where barcodes of samples or slides, or in lower case, stand in the column of cases."""
-    of_tcga = any(_TCGA_CASE.fullmatch(name) for name in patients)
+    """Stop where barcodes of the study's samples or slides, or in lower case, stand in the column of cases."""
+    cases = {name for name in patients if _TCGA_CASE.fullmatch(name)}
     odd = [
         f"line {line}: {cell}"
         for line, cell in cells.items()
-        if of_tcga and _TCGA_CASE.match(cell.upper()) and not _TCGA_CASE.fullmatch(cell)
+        if (found := _TCGA_CASE.match(cell.upper())) and found.group() in cases and cell not in cases
     ]
     if odd:
         raise InputError(
@@ -189,9 +189,10 @@ def _check_events(event: pd.Series, layout: Layout, inputs: Inputs, *, path: Pat
     sites = [_site_of_barcode(str(name)) for name in event.index]
     found = find_exchanged(sites, event=event.to_numpy(bool), endpoint=inputs.endpoint)
     if found is not None:
+        endpoint = f"{found.endpoint}{'' if inputs.endpoint else ' (the first endpoint that fits)'}"
         raise InputError(
             f"{path}: column {layout.event}: expected about {found.expected:.0f} events among {found.patients} "
-            f"patients, as TCGA-CDR counts for {found.endpoint} of TCGA-{found.project}, found {found.events} where a "
+            f"patients, as TCGA-CDR counts for {endpoint} of TCGA-{found.project}, found {found.events} where a "
             f"1 says {layout.one_means} (inputs.event_means), as if it said the opposite. Correct event_means or the "
             "table, or set inputs: {check_event_rate: false} if that is true."
         )

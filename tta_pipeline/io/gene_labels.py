@@ -10,20 +10,22 @@ from tta_pipeline.io import sheets
 
 # GENCODE marks the genes that X and Y share once more, on Y.
 _VERSIONED = re.compile(r"(ENSG\d{11})(?:\.\d+)?(?:_PAR_Y)?")
+# Firehose writes symbol and Entrez number.
+_FIREHOSE = re.compile(r"([^|?]+)\|\d+")
 _ENSEMBL = re.compile(r"ENS[A-Z]*\d{11}(?:\.\d+)?")
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _DATE = re.compile(
     rf"\d{{1,2}}-{_MONTH}(-\d{{2,4}})?|{_MONTH}-\d{{1,2}}|\d{{4}}-\d\d-\d\d( 00:00:00)?|\d{{1,4}}/\d{{1,2}}/\d{{1,4}}",
     re.IGNORECASE,
 )
-# Aliases of FAM215A, DDX54 and POU5F1, written like a date.
-_NO_DATES = frozenset(["APR-2", "APR-5", "OCT-4"])
+# Names of FAM215A, DDX54, POU2F1, POU2F2 and POU5F1, written like a date.
+_NO_DATES = frozenset(["APR-2", "APR-5", "OCT-1", "OCT-2", "OCT-4", "Oct-1", "Oct-2", "Oct-4"])
 SYMBOL, ENSEMBL, ENTREZ = "symbol", "Ensembl identifier", "Entrez number"
 
 
 def plain(name: str) -> str:
-    """A name without the version of an Ensembl identifier."""
-    found = _VERSIONED.fullmatch(name) if name.startswith("ENSG") else None
+    """A name without the version of an Ensembl identifier, or the Entrez number that Firehose adds (A1BG|1)."""
+    found = _VERSIONED.fullmatch(name) if name.startswith("ENSG") else _FIREHOSE.fullmatch(name)
     return found.group(1) if found else name
 
 

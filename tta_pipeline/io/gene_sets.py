@@ -1,10 +1,11 @@
 """Gene sets that a user brings: GMT, or a table with one column per set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.io import sheets
+from tta_pipeline.io import hgnc, sheets
 from tta_pipeline.io.gene_labels import is_date, plain, refuse_dates
 
 GeneSets = dict[str, list[str]]
@@ -26,7 +27,8 @@ def read_gene_sets(path: Path) -> GeneSets:
     Raises
     ------
     InputError
-        No set, a set without a name or without genes, two sets of one name, or a gene's name that is a date.
+        No set, a set without a name or without genes, two sets of one name, a gene's name that is a date, or a GMT
+        with genes where descriptions should be.
     """
     if path.is_dir():
         files = sorted(each for each in path.iterdir() if _is_gmt(each))
@@ -61,7 +63,7 @@ def _read_file(path: Path) -> _Named:
 
 
 def _read_gmt(path: Path) -> _Named:
-    named = []
+    named, described = [], []
     with sheets.open_text(path) as text:
         for number, line in enumerate(text, start=1):
             if not line.strip():
@@ -75,7 +77,30 @@ def _read_gmt(path: Path) -> _Named:
             if not name:
                 raise InputError(f"{path}: expected the name of a gene set at the start of line {number}, found none.")
             named.append((name, [(gene, number) for gene in rest[1:]]))
+            described.append((number, rest[0], rest[1:]))
+    _refuse_genes_as_descriptions(described, path=path)
     return named
+
+
+def _refuse_genes_as_descriptions(described: Sequence[tuple[int, str, Sequence[str]]], *, path: Path) -> None:
+    """Stop where most descriptions are genes: the file has none, and the first gene of each set would be lost."""
+    genes = {gene for _, _, own in described for gene in own}
+    suspects = [(line, text) for line, text, _ in described if text and " " not in text and "://" not in text]
+    if not suspects or 2 * len(suspects) < len(described):
+        return
+    genes |= _approved_symbols()
+    found = [f"{text} (line {line})" for line, text in suspects if plain(text) in genes]
+    if 2 * len(found) >= len(described):
+        raise InputError(
+            f"{path}: expected a description after the name of each set, found genes in {len(found)} of "
+            f"{len(described)} lines: {sheets.listed(found, most=3)}. A line holds name, description and genes; write "
+            "na where there is no description."
+        )
+
+
+@cache
+def _approved_symbols() -> frozenset[str]:
+    return frozenset(entry[0] for entry in hgnc.read_entries(hgnc.shipped_table()))
 
 
 def _read_columns(path: Path) -> _Named:

@@ -1,5 +1,6 @@
 """What a study will cost, before it runs: disk and time of the stages that take long."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _COORDS_BYTES = 8  # two int32 per tile
@@ -22,7 +23,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Training:
-    """How much training a study asks for: all fits, their epochs, patients of a fit, patches per patient and step."""
+    """How much training a model asks for: its fits, their epochs, patients of a fit, patches per patient and step."""
 
     fits: int
     epochs: int
@@ -30,10 +31,8 @@ class Training:
     patches: int
 
 
-def estimate(
-    *, slides: int, pixels: float, tiles: float, width: int, tiles_per_second: float, training: Training
-) -> list[Cost]:
-    """Cost of `tiles`, `features` and `train`, jobs one after the other.
+def estimate(*, slides: int, pixels: float, tiles: float, width: int, tiles_per_second: float) -> list[Cost]:
+    """Cost of `tiles` and `features`, jobs one after the other.
 
     Parameters
     ----------
@@ -45,15 +44,16 @@ def estimate(
         Features per tile.
     tiles_per_second
         Through the encoder.
-    training
-        What is to be trained; a patient's bag is taken to hold `tiles / slides` patches.
     """
-    bag = min(float(training.patches), tiles / max(slides, 1))
-    passes = training.fits * training.epochs * training.patients * bag
     return [
         Cost(
             "tiles", (tiles * _COORDS_BYTES + slides * _OVERLAY_BYTES) / _GB, pixels / TILES_PIXELS_PER_SECOND / _HOUR
         ),
         Cost("features", tiles * (width * _FEATURE_BYTES + _COORDS_BYTES) / _GB, tiles / tiles_per_second / _HOUR),
-        Cost("train", 0.0, passes / TRAIN_PATCHES_PER_SECOND / _HOUR),
     ]
+
+
+def estimate_training(models: Sequence[Training], *, bag: float) -> Cost:
+    """Cost of `train` with `bag` patches per patient, every model as if it were TTA."""
+    passes = sum(each.fits * each.epochs * each.patients * min(float(each.patches), bag) for each in models)
+    return Cost("train", 0.0, passes / TRAIN_PATCHES_PER_SECOND / _HOUR)

@@ -1,7 +1,7 @@
 """Tables of who is in a study: steps at which patients and slides left, and events per role of each fold."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,12 @@ OTHER_TYPE = "slide type"
 
 
 def attrition_steps(
-    attrition: pd.DataFrame, *, patients: pd.DataFrame, features: pd.DataFrame, left_later: Mapping[str, str]
+    attrition: pd.DataFrame,
+    *,
+    patients: pd.DataFrame,
+    features: pd.DataFrame,
+    left_later: Mapping[str, str],
+    split: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """How many patients and slides were there, left for which reason at which stage, and remained.
 
@@ -31,6 +36,8 @@ def attrition_steps(
         Their slides: slide_id, patient_id, excluded (reason or "").
     left_later
         Slide -> reason, for feature files that training or evaluation could not use.
+    split
+        Patients who are in a part of the splits; None: all.
 
     Returns
     -------
@@ -43,6 +50,11 @@ def attrition_steps(
         *zip(attrition["kind"], attrition["stage"], attrition["reason"], strict=True),
         *(("slide", when, why) for when, why in zip(stage, reason, strict=True) if why),
         *(("patient", "features", "no usable slide") for name in patients["patient_id"] if name not in has_slide),
+        *(
+            ("patient", "splits", "in no part of the splits that are given")
+            for name in patients["patient_id"]
+            if split is not None and name in has_slide and name not in split
+        ),
     ]
     rows: list[tuple[str, str, str, int, int]] = []
     for kind, stayed in (("patient", len(patients)), ("slide", len(features))):

@@ -106,7 +106,9 @@ def run(
     left = tables.read_table(attrition, columns=tables.ATTRITION)
     features = study.read_feature_table(slides, manifests)
     left_later = found.left_out | left_in_training
-    made["attrition"] = flow.attrition_steps(left, patients=cohort, features=features, left_later=left_later)
+    made["attrition"] = flow.attrition_steps(
+        left, patients=cohort, features=features, left_later=left_later, split=set(roles["patient_id"])
+    )
     made["samples"] = flow.unused_samples(left)
     made["bad_slides"] = flow.bad_slides(left, features=features, left_later=left_later)
     made["slides"] = pd.concat(

@@ -90,6 +90,12 @@ def _from_file(path: Path, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame
     table = _of_cohort(sheet, cohort, path=path, config=config).astype(tables.SPLITS)
     _check_one_role(table, path)
     if path.is_dir() and config.validation_fraction > 0 and not (table["role"] == folds.VALIDATION).any():
+        log.info(
+            "splits: %s has no validation part: %g of each training part is set aside for it. Set splits: "
+            "{validation_fraction: 0} for the splits as published",
+            path,
+            config.validation_fraction,
+        )
         table = _with_validation(table, cohort, config)
     if config.group_by_site:
         _check_sites(table.merge(cohort, on="patient_id"), path)
@@ -120,8 +126,9 @@ def _of_cohort(sheet: pd.DataFrame, cohort: pd.DataFrame, *, path: Path, config:
             f"{len(absent)} of the cohort who are not in every fold ({sheets.listed(absent, most=5) or 'none'}). Mend "
             "the file or the cohort, or leave both out with splits: {strangers: drop}."
         )
-    if len(unknown) or absent:
+    if len(unknown):
         log.warning("splits: %d patients of %s are not in the cohort: %s", len(unknown), path, sheets.listed(unknown))
+    if absent:
         log.warning("splits: %d patients of the cohort are in no part: %s", len(absent), sheets.listed(absent))
     return sheet[known & ~sheet["patient_id"].isin(absent)]
 
