@@ -71,6 +71,8 @@ def test_gene_names_are_a_word_a_path_or_none(
             {"inputs": MINIMAL["inputs"] | {"endpoint": "OS", "event_column": "dead", "time_unit": "months"}},
             r"inputs: .*takes the columns of a known layout, and time_unit, event_column would not be used",
         ),
+        ({"report": {"without": ["TTA"]}}, r"report\.without: expected some of the models tta, found TTA"),
+        ({"report": {"without": ["tta"]}}, r"report\.without: expected some of the models tta, found all of them"),
         ({"models": {}}, r"models: .*at least 1"),
         ({"models": {"a b": {}}}, r"models.*a b.*match pattern"),
         ({"splits": {"folds": 1}}, r"splits\.folds: .*greater than or equal to 2"),

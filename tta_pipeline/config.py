@@ -103,8 +103,11 @@ class Inputs(Section):
 class Cohort(Section):
     """Who is in the study."""
 
-    slides_per_job: int = Field(
-        16, ge=1, description="slides of a new tiles or features job; known slides keep their job (batches.tsv)"
+    slides_per_job: int | None = Field(
+        None,
+        ge=1,
+        description="slides of a new tiles or features job; null: 16, and above 8,000 slides as many as make 500 "
+        "jobs. Known slides keep their job (batches.tsv)",
     )
     zero_time: Literal["fail", "exclude"] = Field(
         "exclude", description="a patient whose time is 0: stop, or leave the patient out and say so"
@@ -308,6 +311,9 @@ class Report(Section):
     truth: StudyPath | None = Field(
         None, description="TSV of patient_id, risk: a known true risk, for simulated cohorts"
     )
+    without: tuple[str, ...] = Field(
+        (), description="models that are not waited for and not shown, such as one that failed; the page names them"
+    )
 
 
 def recipe_of(model: Architecture, common: Train) -> Train:
@@ -345,6 +351,16 @@ class Study(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _report_has_models(self) -> "Study":
+        unknown = [name for name in self.report.without if name not in self.models]
+        if unknown or set(self.report.without) >= set(self.models):
+            raise ValueError(
+                f"report.without: expected some of the models {', '.join(self.models)}, found "
+                f"{', '.join(unknown) or 'all of them'}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _recipes_are_valid(self) -> "Study":

@@ -69,7 +69,7 @@ def test_a_table_of_gene_names_is_an_input_where_a_file_is_named(study: Workflow
     assert not study.planned()
     (study.folder / "names.txt").write_bytes(shipped_table().read_bytes())
     study.configure(inputs={"gene_names": "names.txt"})
-    text = study.succeed("--dry-run", "--until", "pathways", "--verbose")
+    text = study.succeed("--dry-run", "--until", "pathways", "--quiet", "host")
     assert set(study.planned("--until", "pathways")) == {"cohort", "pathways"}
     assert len(re.findall(r"^    input: .*names\.txt", text, flags=re.MULTILINE)) == 2
 

@@ -18,6 +18,7 @@ from tta_pipeline.io.samples import LeftOut
 from tta_pipeline.numerics.flow import OTHER_TYPE, PATIENT_LEFT_OUT
 
 log = logging.getLogger(__name__)
+_FEWEST_PER_JOB, _MOST_JOBS = 16, 500  # Snakemake plans some 200 jobs a second; the same in workflow/rules/slides.smk
 
 
 def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> None:
@@ -198,7 +199,8 @@ def _remember_batches(path: Path, slide_ids: pd.Series, config: Cohort) -> None:
                 f"{path}: expected each slide once with a batch like b0001, found otherwise. Delete the file; "
                 "all tiles and features jobs are then grouped anew."
             )
-    batches = assign_batches(list(slide_ids), known=known, per_job=config.slides_per_job)
+    per_job = config.slides_per_job or max(_FEWEST_PER_JOB, -(-len(slide_ids) // _MOST_JOBS))
+    batches = assign_batches(list(slide_ids), known=known, per_job=per_job)
     memory = pd.DataFrame({"slide_id": list(batches), "batch": list(batches.values())})
     tables.write_table(path, memory, columns=tables.BATCHES)
 

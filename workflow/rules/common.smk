@@ -66,11 +66,16 @@ def attempts(first):
     return lambda wildcards, attempt: first * attempt
 
 
+def reported():
+    """Models that the report shows: all but those that `report.without` names."""
+    return [model for model in config["models"] if model not in config["report"]["without"]]
+
+
 def runs(stage):
-    """Artifacts of `stage` for every model, repeat, fold and seed."""
+    """Artifacts of `stage` for every reported model, repeat, fold and seed."""
     return [
         f"results/{stage}/{model}/r{repeat}_f{fold}_s{seed}.h5"
-        for model in config["models"]
+        for model in reported()
         for repeat in range(config["splits"]["repeats"])
         for fold in range(config["splits"]["folds"])
         for seed in config["train"]["seeds"]

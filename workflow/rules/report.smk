@@ -40,12 +40,12 @@ rule report:
             else []
         ),
         survival=report(
-            expand("results/report/survival_{model}.png", model=config["models"]),
+            expand("results/report/survival_{model}.png", model=reported()),
             caption="../report/survival.rst",
             category="Survival",
         ),
         training=report(
-            expand("results/report/training_{model}.png", model=config["models"]),
+            expand("results/report/training_{model}.png", model=reported()),
             caption="../report/training.rst",
             category="Training",
         ),

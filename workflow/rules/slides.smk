@@ -77,7 +77,7 @@ def batches():
     last = max((int(batch[1:]) for batch in known.values()), default=0)
     rows = [row for row in sheet_of_slides() if row.get("slide_id") and row.get("path") and not row.get("features")]
     new = [row["slide_id"] for row in rows if row.get("slide_id") not in known]
-    size = config["cohort"]["slides_per_job"]
+    size = config["cohort"]["slides_per_job"] or max(16, -(-len(rows) // 500))
     known |= {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
     found = {}
     for row in rows:
