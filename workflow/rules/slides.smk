@@ -90,6 +90,12 @@ def images_of_batch(wildcards):
     return present(batches()[wildcards.batch], "path")
 
 
+def sizes_of_batch(wildcards):
+    """Sizes of these images in bytes, which make a batch run again where one has changed: their times alone do not, for
+    slides that come back from an archive have new ones."""
+    return [os.path.getsize(path) for path in images_of_batch(wildcards)]
+
+
 def masks_of_batch(wildcards):
     """Masks of tissue that the sheet names for slides of one batch."""
     return present(batches()[wildcards.batch], "mask")

@@ -1,0 +1,155 @@
+"""What runs again after which change, as docs/reruns.md says: a test for each row of its table."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+from tests.workflow.conftest import Workflow
+
+TILES = {"tiles", "features", "train", "evaluate", "report"}
+TRAIN = {"train", "evaluate", "report"}
+ALL = {"cohort", "pathways", "splits"} | TRAIN
+Change = Callable[[Workflow], object]
+
+
+def edit(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Change:
+    """A changed table of the inputs."""
+
+    def apply(study: Workflow) -> None:
+        path = study.folder / "input" / name
+        change(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)).to_csv(path, sep="\t", index=False)
+
+    return apply
+
+
+def touch(name: str) -> Change:
+    """Files of the inputs with a new time and the old content."""
+    return lambda study: [path.touch() for path in (study.folder / "input").glob(name)]
+
+
+def delete(name: str) -> Change:
+    return lambda study: (study.folder / "results" / name).unlink()
+
+
+def another_slide(study: Workflow) -> None:
+    """One slide replaced by another one."""
+    sheet = pd.read_csv(study.folder / "input" / "slides.tsv", sep="\t", dtype=str)
+    slides = [study.folder / "input" / path for path in sheet["path"]]
+    sizes = [slide.stat().st_size for slide in slides]
+    other = next(number for number, size in enumerate(sizes) if size != sizes[0])
+    shutil.copy(slides[other], slides[0])
+
+
+def later(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(time_days=[table["time_days"][0] + "0", *table["time_days"][1:]])
+
+
+# The first column of docs/reruns.md -> a change of that kind, and the rules that it plans.
+ROWS: dict[str, tuple[Change, set[str]]] = {
+    "nothing": (lambda study: None, set()),
+    "a key of `inputs`": (lambda study: study.configure(inputs={"min": 1} and {"check_event_rate": False}), ALL),
+    "a key of `cohort`": (lambda study: study.configure(cohort={"zero_time": "fail"}), ALL),
+    "`cohort.slides_per_job`": (lambda study: study.configure(cohort={"slides_per_job": 5}), ALL),
+    "a key of `bad_slides`": (lambda study: study.configure(bad_slides={"limit": 2}), ALL),
+    "a key of `tiles`": (lambda study: study.configure(tiles={"min_tissue": 0.4}), TILES),
+    "a key of `features`": (
+        lambda study: study.configure(features={"precision": "bf16"}),
+        {"features"} | TRAIN,
+    ),
+    "`features.batch_size`, `decode_threads`": (lambda study: study.configure(features={"batch_size": 3}), set()),
+    "a key of `pathways`": (lambda study: study.configure(pathways={"min_genes": 2}), {"pathways"} | TRAIN),
+    "a key of `splits`": (lambda study: study.configure(splits={"seed": 1}), {"splits"} | TRAIN),
+    "a key of one model": (lambda study: study.configure(models={"tta": {"prototypes": 5}}), TRAIN),
+    "a further model": (lambda study: study.configure(models={"mlp": {"architecture": "mlp"}}), TRAIN),
+    "a key of `train`": (lambda study: study.configure(train={"epochs": 2}), TRAIN),
+    "a key of `evaluate`": (lambda study: study.configure(evaluate={"max_patches": 7}), {"evaluate", "report"}),
+    "a key of `report`": (lambda study: study.configure(report={"seed": 1}), {"report"}),
+    "a row more in the sheet of slides": (
+        edit(
+            "slides.tsv",
+            lambda table: (
+                pd.concat([table, table.tail(1).assign(slide_id="more", path=table["mask"])])
+                if "mask" in table
+                else pd.concat([table, table.head(1).assign(slide_id="more")])
+            ),
+        ),
+        {"cohort", "tiles", "features"} | ALL,
+    ),
+    "a row less in the sheet of slides": (edit("slides.tsv", lambda table: table.iloc[1:]), ALL | TILES),
+    "an outcome": (edit("clinical.tsv", later), ALL),
+    "a value of the expression": (
+        edit("expression.tsv", lambda table: table.assign(**{table.columns[1]: "1.5"})),
+        ALL,
+    ),
+    "the content of a slide": (another_slide, TILES),
+    "the time of slides": (touch("**/*.svs"), set()),
+    "the time of tables below 50 MB": (touch("*.tsv"), set()),
+    "`results/pathways.h5` deleted": (delete("pathways.h5"), {"pathways"} | TRAIN),
+    "a file of `results/train` deleted": (delete("train/tta/r0_f0_s0.h5"), TRAIN),
+    "a manifest of `results/features/batches` deleted": (delete("features/batches/b0001.tsv"), {"features"} | TRAIN),
+}
+
+
+def planned(study: Workflow, *arguments: str) -> set[str]:
+    return set(study.planned(*arguments)) - {"all", "default"}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_a_change_plans(study: Workflow, row: str) -> None:
+    change, rules = ROWS[row]
+    change(study)
+    assert planned(study) == rules
+
+
+def test_every_row_of_the_page_has_a_test() -> None:
+    text = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
+    table = text.split("## After a change")[1].split("\n## ")[0]
+    found = re.findall(r"^\| (.+?) \| (.+?) \|$", table, flags=re.MULTILINE)[2:]
+    assert [name for name, _ in found] == list(ROWS)
+    for name, said in found:
+        rules = set(re.findall(r"`(\w+)`", said))
+        assert rules == ROWS[name][1], name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rules"),
+    [
+        (["--forcerun", "train"], TRAIN),
+        (["--until", "features", "--forcerun", "features"], {"features"}),
+        (["--omit-from", "train", "--forcerun", "splits"], {"splits"}),
+        (["results/train/tta/r0_f1_s0.h5", "--forcerun", "train"], {"train"}),
+    ],
+)
+def test_what_an_argument_plans(study: Workflow, arguments: list[str], rules: set[str]) -> None:
+    targets = [one for one in arguments if one.startswith("results/")]
+    rest = [one for one in arguments if one not in targets]
+    assert planned(study, *rest, *(["--", *targets] if targets else [])) == rules
+
+
+def test_touch_takes_results_as_up_to_date(study: Workflow) -> None:
+    study.configure(report={"seed": 1})
+    (study.folder / "results" / "splits.tsv").touch()
+    study.succeed("--touch")
+    assert planned(study) <= {"report"}
+
+
+def test_an_output_that_was_left_incomplete_is_made_again(study: Workflow) -> None:
+    """As Snakemake's own mark in .snakemake/incomplete says it after a crash."""
+    marks = study.folder / ".snakemake" / "incomplete"
+    marks.mkdir(exist_ok=True)
+    import base64
+
+    name = base64.b64encode(b"results/splits.tsv").decode()
+    (marks / name).write_text('{"external_jobid": null}')
+    assert planned(study) >= {"splits"}
+
+
+def test_half_a_file_never_has_a_final_name(study: Workflow) -> None:
+    left = [path for path in (study.folder / "results").rglob("*") if path.name.endswith((".tmp", ".partial"))]
+    assert left == []
+    assert Path(study.folder / "results" / "report" / "index.html").is_file()
