@@ -23,4 +23,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "snn": _SURVPATH,
     "abmil": _MCAT,
     "late-fusion": _MCAT,
+    "mcat": _MCAT,
 }

@@ -1,0 +1,33 @@
+"""Sections of the models in which genes and patches read each other: MCAT, MOTCat, CMTA."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tta_pipeline.model_sections.base import Architecture
+
+
+class _CoAttention(Architecture):
+    """What MCAT and MOTCat share: all but the way in which the bag is read."""
+
+    hidden_dim: int = Field(256, ge=1, description="width of tokens, and of either modality's vector")
+    layers: int = Field(2, ge=1, description="Transformer layers of either modality")
+    heads: int = Field(8, ge=1, description="heads of those layers; they divide hidden_dim")
+    feed_forward_dim: int = Field(512, ge=1, description="hidden width of those layers")
+    attention_dim: int = Field(256, ge=1, description="width of the attention that pools tokens")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout of all layers, alpha dropout of the gene nets")
+    fusion: Literal["concat", "bilinear"] = Field(
+        "concat", description="vectors of the modalities side by side, or their gated outer product"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "_CoAttention":
+        if self.hidden_dim % self.heads:
+            raise ValueError(f"heads must divide hidden_dim, found {self.heads} and {self.hidden_dim}")
+        return self
+
+
+class MCAT(_CoAttention):
+    """Gene sets read the bag by attention (Chen et al., ICCV 2021)."""
+
+    architecture: Literal["mcat"]
