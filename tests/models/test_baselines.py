@@ -46,6 +46,7 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("abmil", 919_298),
         ("late-fusion", 1_336_066),
         ("mcat", 3_776_515),
+        ("motcat", 3_513_347),
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:

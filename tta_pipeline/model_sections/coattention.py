@@ -31,3 +31,14 @@ class MCAT(_CoAttention):
     """Gene sets read the bag by attention (Chen et al., ICCV 2021)."""
 
     architecture: Literal["mcat"]
+
+
+class MOTCat(_CoAttention):
+    """MCAT with an optimal transport plan for the attention (Xu and Chen, ICCV 2023)."""
+
+    architecture: Literal["motcat"]
+    epsilon: float = Field(0.1, gt=0, description="entropy of the plan; published with 0.05 for BLCA and LUAD")
+    tau: float = Field(0.5, gt=0, description="weight of equal masses (KL) of patches, and of gene sets, in the plan")
+    micro_batch: int | None = Field(
+        None, ge=1, description="patches that a part of a bag holds at most, 256 in the paper; null: the bag is whole"
+    )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.coattention import MCAT
+from tta_pipeline.model_sections.coattention import MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.multimodal import LateFusion
@@ -19,6 +19,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "abmil": ABMIL,
     "late-fusion": LateFusion,
     "mcat": MCAT,
+    "motcat": MOTCat,
 }
 
 
@@ -33,7 +34,8 @@ Model = Annotated[
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
     | Annotated[LateFusion, Tag("late-fusion")]
-    | Annotated[MCAT, Tag("mcat")],
+    | Annotated[MCAT, Tag("mcat")]
+    | Annotated[MOTCat, Tag("motcat")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -24,4 +24,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "abmil": _MCAT,
     "late-fusion": _MCAT,
     "mcat": _MCAT,
+    "motcat": _MCAT,
 }

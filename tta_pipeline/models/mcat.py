@@ -12,7 +12,7 @@ from tta_pipeline.models.fusion_blocks import BilinearFusion, ConcatFusion
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.token_blocks import CrossAttention, EncoderLayer
 
-Options = model_sections.MCAT
+Options = model_sections.MCAT | model_sections.MOTCat
 
 
 class Branch(nn.Module):
@@ -48,9 +48,17 @@ class Branches(nn.Module):
             ConcatFusion(width) if options.fusion == "concat" else BilinearFusion(width, dropout=options.dropout)
         )
 
-    def forward(self, *, histology: Tensor, genes: Tensor) -> Tensor:
-        """Each (batch, sets, width) -> (batch, width)."""
-        fused: Tensor = self.fusion(histology=self.histology(histology), genes=self.genomics(genes))
+    def forward(self, *, histology: Tensor, genes: Tensor, bag: Tensor | None = None) -> Tensor:
+        """Vectors (parts, width).
+
+        Parameters
+        ----------
+        histology : (parts, sets, width)
+        genes : (batch, sets, width)
+        bag : (parts,) row of `genes` that stands beside each part; None where each patient is one part.
+        """
+        beside = self.genomics(genes)
+        fused: Tensor = self.fusion(histology=self.histology(histology), genes=beside if bag is None else beside[bag])
         return fused
 
 
