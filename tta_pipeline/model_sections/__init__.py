@@ -4,7 +4,7 @@ References stand in the modules of the models.
 """
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.coattention import MCAT, MOTCat
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
@@ -15,6 +15,7 @@ from tta_pipeline.model_sections.tta import TTA
 __all__ = [
     "ABMIL",
     "ARCHITECTURES",
+    "CMTA",
     "MCAT",
     "MLP",
     "PUBLISHED",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.coattention import MCAT, MOTCat
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.multimodal import LateFusion
@@ -20,6 +20,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "late-fusion": LateFusion,
     "mcat": MCAT,
     "motcat": MOTCat,
+    "cmta": CMTA,
 }
 
 
@@ -35,7 +36,8 @@ Model = Annotated[
     | Annotated[ABMIL, Tag("abmil")]
     | Annotated[LateFusion, Tag("late-fusion")]
     | Annotated[MCAT, Tag("mcat")]
-    | Annotated[MOTCat, Tag("motcat")],
+    | Annotated[MOTCat, Tag("motcat")]
+    | Annotated[CMTA, Tag("cmta")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -2,6 +2,7 @@
 
 from tta_pipeline.models.abmil import ABMIL
 from tta_pipeline.models.batch import RiskModel
+from tta_pipeline.models.cmta import CMTA
 from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
@@ -19,4 +20,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "late-fusion": LateFusion,
     "mcat": MCAT,
     "motcat": MOTCat,
+    "cmta": CMTA,
 }
