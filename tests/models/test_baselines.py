@@ -17,7 +17,9 @@ WIDTH = 7
 SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
 GENES = 9
 BASELINES = [name for name in MODELS if name != "tta"]
-SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4}
+SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16}
+SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0}
+ORDERED = {"cmta"}  # patches stand on a grid, and in segments, in the order of the bag
 
 
 def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
@@ -39,7 +41,16 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
 
 @pytest.mark.parametrize(
     ("architecture", "parameters"),
-    [("mlp", 20_321), ("snn", 219_905), ("mean-pool", 328_449), ("abmil", 919_298), ("late-fusion", 1_336_066)],
+    [
+        ("mlp", 20_321),
+        ("snn", 219_905),
+        ("mean-pool", 328_449),
+        ("abmil", 919_298),
+        ("late-fusion", 1_336_066),
+        ("mcat", 3_776_515),
+        ("motcat", 3_513_347),
+        ("cmta", 5_399_361),
+    ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:
     """Six sets of 100 genes, patches of 1024 features, one output, widths as published."""
@@ -62,7 +73,7 @@ def test_a_batch_is_its_patients_and_padding_is_nothing(architecture: str, outpu
         torch.testing.assert_close(model(one).scores, expected[[row]], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", BASELINES)
+@pytest.mark.parametrize("architecture", [name for name in BASELINES if name not in ORDERED])
 def test_the_order_of_patches_does_not_matter(architecture: str) -> None:
     model, whole = build(architecture), batch((9, 9))
     shuffled = Batch(whole.features.flip(1), whole.mask, whole.expression)
@@ -93,11 +104,14 @@ def test_sixteen_patients_are_learnt_by_heart_and_every_parameter_learns(archite
         loss = cox_loss(model(whole).scores[:, 0], time_days=time_days, event=event)
         loss.backward()
         if not losses:
-            # The Cox loss does not change with a constant, hence neither with the bias of the head.
+            # The Cox loss does not change with a constant, hence neither with the bias of the head; a softmax does not
+            # either, hence neither attention with the bias of its scores.
             idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-12]
-            assert set(idle) <= {"head.bias", "body.pooling.score.bias", "histology.pooling.score.bias"}
+            assert all(name == "head.bias" or name.endswith("pooling.score.bias") for name in idle)
         optimiser.step()
         losses.append(float(loss.detach()))
+        if losses[-1] < 0.1 * losses[0]:
+            break
     assert losses[-1] < 0.1 * losses[0]
 
 

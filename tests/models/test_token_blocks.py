@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tta_pipeline.models.token_blocks import CrossAttention, EncoderLayer, masked_mean
 
@@ -53,6 +53,25 @@ def test_cross_attention_is_its_formula() -> None:
     weights = logits.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
     torch.testing.assert_close(attention, weights)
     torch.testing.assert_close(read, inner.out_proj(weights @ (tokens @ wv.T)))
+
+
+@pytest.mark.parametrize(("queries", "tokens"), [(2, 9), (9, 2), (1, 1)])
+def test_cross_attention_is_the_layer_of_torch(queries: int, tokens: int) -> None:
+    torch.manual_seed(0)
+    module = CrossAttention(8)
+    nn.init.normal_(module.attention.in_proj_bias)
+    asked, others = torch.randn(3, queries, 8), torch.randn(3, tokens, 8)
+    mask = torch.arange(tokens) < torch.tensor([tokens, 1, max(1, tokens - 2)])[:, None]
+    slopes = []
+    for found in (
+        module(asked, tokens=others, mask=mask),
+        module.attention(asked, others, others, key_padding_mask=~mask),
+    ):
+        module.zero_grad()
+        found[0].square().sum().backward()
+        slopes.append([*found, *(weights.grad.clone() for weights in module.parameters())])
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_equal_tokens_are_read_alike_by_every_query() -> None:

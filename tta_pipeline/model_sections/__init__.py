@@ -4,6 +4,7 @@ References stand in the modules of the models.
 """
 
 from tta_pipeline.model_sections.base import Architecture
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
@@ -14,12 +15,15 @@ from tta_pipeline.model_sections.tta import TTA
 __all__ = [
     "ABMIL",
     "ARCHITECTURES",
+    "CMTA",
+    "MCAT",
     "MLP",
     "PUBLISHED",
     "SNN",
     "TTA",
     "Architecture",
     "LateFusion",
+    "MOTCat",
     "MeanPool",
     "Model",
 ]

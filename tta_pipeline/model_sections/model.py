@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.multimodal import LateFusion
@@ -17,6 +18,9 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "mcat": MCAT,
+    "motcat": MOTCat,
+    "cmta": CMTA,
 }
 
 
@@ -30,7 +34,10 @@ Model = Annotated[
     | Annotated[SNN, Tag("snn")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
-    | Annotated[LateFusion, Tag("late-fusion")],
+    | Annotated[LateFusion, Tag("late-fusion")]
+    | Annotated[MCAT, Tag("mcat")]
+    | Annotated[MOTCat, Tag("motcat")]
+    | Annotated[CMTA, Tag("cmta")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -13,6 +13,11 @@ _MCAT: dict[str, Any] = {  # Chen et al., ICCV 2021
     "batch_size": 32, "epochs": 20, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
     "patches": 1_000_000,
 }  # fmt: skip
+_CMTA: dict[str, Any] = {  # Zhou and Chen, ICCV 2023; it steps after each patient
+    "loss": "nll", "censored_weight": 1.0, "optimiser": "sgd", "learning_rate": 1e-3, "weight_decay": 1e-5,
+    "batch_size": 1, "epochs": 30, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
+    "patches": 1_000_000,
+}  # fmt: skip
 _TTA: dict[str, Any] = {  # arXiv 2511.18089
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
     "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
@@ -23,4 +28,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "snn": _SURVPATH,
     "abmil": _MCAT,
     "late-fusion": _MCAT,
+    "mcat": _MCAT,
+    "motcat": _MCAT,
+    "cmta": _CMTA,
 }

@@ -2,9 +2,12 @@
 
 from tta_pipeline.models.abmil import ABMIL
 from tta_pipeline.models.batch import RiskModel
+from tta_pipeline.models.cmta import CMTA
 from tta_pipeline.models.late_fusion import LateFusion
+from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
+from tta_pipeline.models.motcat import MOTCat
 from tta_pipeline.models.snn import SNN
 from tta_pipeline.models.tta import TTA
 
@@ -15,4 +18,7 @@ MODELS: dict[str, type[RiskModel]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "mcat": MCAT,
+    "motcat": MOTCat,
+    "cmta": CMTA,
 }

@@ -9,7 +9,9 @@ Vaswani et al., "Attention Is All You Need", NeurIPS 2017: the Transformer layer
 Chen et al., "Multimodal Co-Attention Transformer", ICCV 2021: where the widths come from.
 """
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class EncoderLayer(nn.Module):
@@ -30,7 +32,12 @@ class EncoderLayer(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Single-head attention of queries to other tokens: torch's layer, with biases, no dropout, no residual."""
+    """Single-head attention of queries to other tokens: torch's layer, with biases, no dropout, no residual.
+
+    Where there are more tokens than queries, keys and values are not made: with k_j = W_k h_j + b_k the logits of a
+    query are those of W_k^T q against the tokens h_j, up to a constant that the softmax does not see, and the mean of
+    values is W_v times the mean of tokens, plus b_v.
+    """
 
     def __init__(self, width: int = 256):
         super().__init__()
@@ -52,7 +59,22 @@ class CrossAttention(nn.Module):
         """
         tokens = blank(tokens, mask=mask)
         padding = None if mask is None else ~mask
+        if tokens.shape[1] > queries.shape[1]:
+            return self._read_through_queries(queries, tokens=tokens, padding=padding)
         read, attention = self.attention(queries, tokens, tokens, key_padding_mask=padding)
+        return read, attention
+
+    def _read_through_queries(
+        self, queries: Tensor, *, tokens: Tensor, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        to_query, to_key, to_value = self.attention.in_proj_weight.chunk(3)
+        query_bias, _, value_bias = self.attention.in_proj_bias.chunk(3)
+        queries = F.linear(queries, to_query, query_bias) @ to_key * queries.shape[-1] ** -0.5
+        logits = queries @ tokens.mT  # (batch, queries, tokens)
+        if padding is not None:
+            logits = logits.masked_fill(padding[:, None], -torch.inf)
+        attention = logits.softmax(dim=-1)
+        read: Tensor = self.attention.out_proj(F.linear(attention @ tokens, to_value, value_bias))
         return read, attention
 
 

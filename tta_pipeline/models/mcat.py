@@ -1,0 +1,91 @@
+"""Gene sets query the bag: multimodal co-attention."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tta_pipeline import model_sections
+from tta_pipeline.models.batch import Batch, Output, RiskModel
+from tta_pipeline.models.blocks import GatedAttention, ReLULayer
+from tta_pipeline.models.fusion_blocks import BilinearFusion, ConcatFusion
+from tta_pipeline.models.gene_nets import Genes
+from tta_pipeline.models.token_blocks import CrossAttention, EncoderLayer
+
+Options = model_sections.MCAT | model_sections.MOTCat
+
+
+class Branch(nn.Module):
+    """Tokens of one modality to a vector: Transformer layers, gated attention over the tokens, one hidden layer."""
+
+    def __init__(self, options: Options):
+        super().__init__()
+        width, dropout = options.hidden_dim, options.dropout
+        self.layers = nn.Sequential(
+            *(
+                EncoderLayer(width, heads=options.heads, hidden=options.feed_forward_dim, dropout=dropout)
+                for _ in range(options.layers)
+            )
+        )
+        self.pooling = GatedAttention(width, options.attention_dim, dropout=dropout)
+        self.hidden = ReLULayer(width, width, dropout=dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, tokens, width) -> (batch, width)."""
+        every = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
+        pooled: Tensor = self.hidden(self.pooling(self.layers(tokens), every))
+        return pooled
+
+
+class Branches(nn.Module):
+    """Two branches and their fusion: tokens of either modality to the vector that the scores are linear in."""
+
+    def __init__(self, options: Options):
+        super().__init__()
+        width = options.hidden_dim
+        self.histology, self.genomics = Branch(options), Branch(options)
+        self.fusion: nn.Module = (
+            ConcatFusion(width) if options.fusion == "concat" else BilinearFusion(width, dropout=options.dropout)
+        )
+
+    def forward(self, *, histology: Tensor, genes: Tensor, bag: Tensor | None = None) -> Tensor:
+        """Vectors (parts, width).
+
+        Parameters
+        ----------
+        histology : (parts, sets, width)
+        genes : (batch, sets, width)
+        bag : (parts,) row of `genes` that stands beside each part; None where each patient is one part.
+        """
+        beside = self.genomics(genes)
+        fused: Tensor = self.fusion(histology=self.histology(histology), genes=beside if bag is None else beside[bag])
+        return fused
+
+
+class MCAT(RiskModel):
+    """Multimodal Co-Attention Transformer: each gene set reads the bag once, and what it read replaces the bag.
+
+    References
+    ----------
+    Chen et al., "Multimodal Co-Attention Transformer for Survival Prediction in Gigapixel Whole Slide Images", ICCV
+    2021: eq. 2, co-attention. Its six gene families with copy numbers and mutations are the study's gene sets here.
+    """
+
+    modalities = ("genomics", "histology")
+
+    def __init__(
+        self, options: model_sections.MCAT, *, feature_dim: int, pathways: list[NDArray[np.int64]], outputs: int = 1
+    ):
+        super().__init__()
+        width, dropout = options.hidden_dim, options.dropout
+        self.patches = ReLULayer(feature_dim, width, dropout=dropout)
+        self.genes = Genes(pathways, hidden=width, out=width, dropout=dropout)
+        self.co_attention = CrossAttention(width)
+        self.branches = Branches(options)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores of each patient."""
+        genes = self.genes(batch.expression)  # (batch, sets, width)
+        read, _ = self.co_attention(genes, tokens=self.patches(batch.features), mask=batch.mask)
+        return Output(scores=self.head(self.branches(histology=read, genes=genes)))
