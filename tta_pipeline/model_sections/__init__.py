@@ -4,7 +4,7 @@ References stand in the modules of the models.
 """
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.genomics import MLP, SNN
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion
@@ -22,4 +22,5 @@ __all__ = [
     "LateFusion",
     "MeanPool",
     "Model",
+    "PathwayTransformer",
 ]

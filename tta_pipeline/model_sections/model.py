@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.genomics import MLP, SNN
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.multimodal import LateFusion
 from tta_pipeline.model_sections.tta import TTA
@@ -14,6 +14,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "tta": TTA,
     "mlp": MLP,
     "snn": SNN,
+    "pathway-transformer": PathwayTransformer,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
@@ -28,6 +29,7 @@ Model = Annotated[
     Annotated[TTA, Tag("tta")]
     | Annotated[MLP, Tag("mlp")]
     | Annotated[SNN, Tag("snn")]
+    | Annotated[PathwayTransformer, Tag("pathway-transformer")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
     | Annotated[LateFusion, Tag("late-fusion")],
