@@ -46,6 +46,7 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("mean-pool", 328_449),
         ("abmil", 919_298),
         ("late-fusion", 1_336_066),
+        ("survpath", 961_153),
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:
@@ -91,7 +92,7 @@ def test_a_model_sees_its_modalities_and_nothing_else(architecture: str) -> None
 
 @pytest.mark.parametrize("architecture", BASELINES)
 def test_sixteen_patients_are_learnt_by_heart_and_every_parameter_learns(architecture: str) -> None:
-    model, whole = build(architecture, dropout=0.0).train(), batch((6,) * 16)
+    model, whole = build(architecture, dropout=0.0, gene_dropout=0.0).train(), batch((6,) * 16)
     time_days, event = torch.arange(1.0, 17.0), torch.arange(16) % 4 > 0
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     losses = []

@@ -7,7 +7,7 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
-from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.model_sections.tta import TTA
 
@@ -23,4 +23,5 @@ __all__ = [
     "MeanPool",
     "Model",
     "PathwayTransformer",
+    "SurvPath",
 ]

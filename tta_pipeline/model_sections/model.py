@@ -7,7 +7,7 @@ from pydantic import Discriminator, Tag
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
-from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.tta import TTA
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
@@ -18,6 +18,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "survpath": SurvPath,
 }
 
 
@@ -32,7 +33,8 @@ Model = Annotated[
     | Annotated[PathwayTransformer, Tag("pathway-transformer")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
-    | Annotated[LateFusion, Tag("late-fusion")],
+    | Annotated[LateFusion, Tag("late-fusion")]
+    | Annotated[SurvPath, Tag("survpath")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -7,6 +7,7 @@ from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.snn import SNN
+from tta_pipeline.models.survpath import SurvPath
 from tta_pipeline.models.tta import TTA
 
 MODELS: dict[str, type[RiskModel]] = {
@@ -17,4 +18,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "survpath": SurvPath,
 }
