@@ -5,7 +5,7 @@ References stand in the modules of the models.
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
-from tta_pipeline.model_sections.histology import ABMIL, MeanPool
+from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.published import PUBLISHED
@@ -24,4 +24,5 @@ __all__ = [
     "Model",
     "PathwayTransformer",
     "SurvPath",
+    "TransMIL",
 ]

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
-from tta_pipeline.model_sections.histology import ABMIL, MeanPool
+from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.tta import TTA
 
@@ -17,6 +17,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "pathway-transformer": PathwayTransformer,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
+    "transmil": TransMIL,
     "late-fusion": LateFusion,
     "survpath": SurvPath,
 }
@@ -33,6 +34,7 @@ Model = Annotated[
     | Annotated[PathwayTransformer, Tag("pathway-transformer")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
+    | Annotated[TransMIL, Tag("transmil")]
     | Annotated[LateFusion, Tag("late-fusion")]
     | Annotated[SurvPath, Tag("survpath")],
     Discriminator(

@@ -8,6 +8,7 @@ from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.snn import SNN
 from tta_pipeline.models.survpath import SurvPath
+from tta_pipeline.models.transmil import TransMIL
 from tta_pipeline.models.tta import TTA
 
 MODELS: dict[str, type[RiskModel]] = {
@@ -17,6 +18,7 @@ MODELS: dict[str, type[RiskModel]] = {
     "pathway-transformer": PathwayTransformer,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
+    "transmil": TransMIL,
     "late-fusion": LateFusion,
     "survpath": SurvPath,
 }
