@@ -5,10 +5,10 @@ References stand in the modules of the models.
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
-from tta_pipeline.model_sections.genomics import MLP, SNN
-from tta_pipeline.model_sections.histology import ABMIL, MeanPool
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
+from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
-from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.model_sections.tta import TTA
 
@@ -26,4 +26,7 @@ __all__ = [
     "MOTCat",
     "MeanPool",
     "Model",
+    "PathwayTransformer",
+    "SurvPath",
+    "TransMIL",
 ]

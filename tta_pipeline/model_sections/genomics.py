@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tta_pipeline.model_sections.base import Architecture
 
@@ -21,3 +21,22 @@ class SNN(Architecture):
     architecture: Literal["snn"]
     hidden_dim: int = Field(256, ge=1, description="width of both hidden layers")
     dropout: float = Field(0.25, ge=0, lt=1, description="alpha dropout of hidden layers")
+
+
+class PathwayTransformer(Architecture):
+    """Attention between gene sets: the gene branch of MCAT (Chen et al., ICCV 2021), alone."""
+
+    architecture: Literal["pathway-transformer"]
+    recipe: Literal["common"] = Field("common", description="the section `train`: it was not published in this form")
+    hidden_dim: int = Field(256, ge=1, description="width of tokens, and of the layer before the risk")
+    layers: int = Field(2, ge=1, description="Transformer layers")
+    heads: int = Field(8, ge=1, description="heads of those layers; they divide hidden_dim")
+    feed_forward_dim: int = Field(512, ge=1, description="hidden width of those layers")
+    attention_dim: int = Field(256, ge=1, description="width of the attention that pools tokens")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout of all layers, alpha dropout of the gene nets")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "PathwayTransformer":
+        if self.hidden_dim % self.heads:
+            raise ValueError(f"heads must divide hidden_dim, found {self.heads} and {self.hidden_dim}")
+        return self

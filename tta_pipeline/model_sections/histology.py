@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tta_pipeline.model_sections.base import Architecture
 
@@ -27,3 +27,23 @@ class ABMIL(Architecture):
     attention_dim: int = Field(256, ge=1, description="width of the attention")
     hidden_dim: int = Field(256, ge=1, description="width of the layer before the risk")
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout of embeddings, attention and hidden layer")
+
+
+class TransMIL(Architecture):
+    """Approximate attention between a patient's patches (Shao et al., NeurIPS 2021)."""
+
+    architecture: Literal["transmil"]
+    recipe: Literal["common"] = Field("common", description="the section `train`: it was not published for survival")
+    hidden_dim: int = Field(512, ge=1, description="width of embedded patches")
+    heads: int = Field(8, ge=1, description="heads of either attention; they divide hidden_dim")
+    landmarks: int = Field(256, ge=1, description="means of segments of a bag that stand for it in the attention")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of what either attention gives")
+    null_tokens: bool = Field(
+        False, description="true: zeros that fill a bag to full segments take part in the attention, as published"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "TransMIL":
+        if self.hidden_dim % self.heads:
+            raise ValueError(f"heads must divide hidden_dim, found {self.heads} and {self.hidden_dim}")
+        return self

@@ -6,21 +6,24 @@ from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
-from tta_pipeline.model_sections.genomics import MLP, SNN
-from tta_pipeline.model_sections.histology import ABMIL, MeanPool
-from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
+from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.tta import TTA
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "tta": TTA,
     "mlp": MLP,
     "snn": SNN,
+    "pathway-transformer": PathwayTransformer,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
+    "transmil": TransMIL,
     "late-fusion": LateFusion,
     "mcat": MCAT,
     "motcat": MOTCat,
     "cmta": CMTA,
+    "survpath": SurvPath,
 }
 
 
@@ -32,12 +35,15 @@ Model = Annotated[
     Annotated[TTA, Tag("tta")]
     | Annotated[MLP, Tag("mlp")]
     | Annotated[SNN, Tag("snn")]
+    | Annotated[PathwayTransformer, Tag("pathway-transformer")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
+    | Annotated[TransMIL, Tag("transmil")]
     | Annotated[LateFusion, Tag("late-fusion")]
     | Annotated[MCAT, Tag("mcat")]
     | Annotated[MOTCat, Tag("motcat")]
-    | Annotated[CMTA, Tag("cmta")],
+    | Annotated[CMTA, Tag("cmta")]
+    | Annotated[SurvPath, Tag("survpath")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -4,7 +4,7 @@ from typing import Any
 
 # Keys of the section `train` that the models were published with. Batches of one patient whose gradients are summed
 # over 32 are batches of 32 here: no layer looks across patients. Sources: the papers and the scripts of their code.
-_SURVPATH: dict[str, Any] = {  # Jaume et al., CVPR 2024: its tabular baselines
+_SURVPATH: dict[str, Any] = {  # Jaume et al., CVPR 2024: SurvPath and its tabular baselines
     "loss": "nll", "censored_weight": 0.5, "optimiser": "radam", "learning_rate": 5e-4, "weight_decay": 1e-4,
     "batch_size": 1, "epochs": 5, "schedule": "cosine", "warmup_fraction": 0.2, "sampling": "weighted",
 }  # fmt: skip
@@ -31,4 +31,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "mcat": _MCAT,
     "motcat": _MCAT,
     "cmta": _CMTA,
+    "survpath": _SURVPATH,
 }

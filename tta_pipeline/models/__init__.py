@@ -8,17 +8,23 @@ from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.motcat import MOTCat
+from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.snn import SNN
+from tta_pipeline.models.survpath import SurvPath
+from tta_pipeline.models.transmil import TransMIL
 from tta_pipeline.models.tta import TTA
 
 MODELS: dict[str, type[RiskModel]] = {
     "tta": TTA,
     "mlp": MLP,
     "snn": SNN,
+    "pathway-transformer": PathwayTransformer,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
+    "transmil": TransMIL,
     "late-fusion": LateFusion,
     "mcat": MCAT,
     "motcat": MOTCat,
     "cmta": CMTA,
+    "survpath": SurvPath,
 }
