@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tta_pipeline import model_sections
@@ -18,7 +19,7 @@ SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in
 GENES = 9
 BASELINES = [name for name in MODELS if name != "tta"]
 SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16}
-SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0}
+SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3}
 # Bags that are sequences: patches are laid out on a grid, and averaged in segments, in the order of the bag.
 ORDERED = {"transmil", "cmta"}
 
@@ -30,7 +31,13 @@ def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
     model = MODELS[architecture](
         section(architecture=architecture, **wanted), feature_dim=WIDTH, pathways=SETS, outputs=outputs
     )
+    model.fit_bags(drawn, patient_id=[str(number) for number in range(4)], seed=0)
     return model.eval()
+
+
+def drawn(patient_id: str, *, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    del patient_id
+    return generator.standard_normal((min(count, 20), WIDTH), dtype=np.float32)
 
 
 def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
@@ -54,6 +61,7 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("pathway-transformer", 1_801_986),
         ("transmil", 2_671_633),
         ("survpath", 961_153),
+        ("mmp", 2_126_304 - 288),  # published: and a norm that nothing uses
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:

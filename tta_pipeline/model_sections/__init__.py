@@ -7,6 +7,7 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.published import PUBLISHED
@@ -18,6 +19,7 @@ __all__ = [
     "CMTA",
     "MCAT",
     "MLP",
+    "MMP",
     "PUBLISHED",
     "SNN",
     "TTA",

@@ -8,6 +8,7 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.tta import TTA
 
@@ -24,6 +25,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "motcat": MOTCat,
     "cmta": CMTA,
     "survpath": SurvPath,
+    "mmp": MMP,
 }
 
 
@@ -43,7 +45,8 @@ Model = Annotated[
     | Annotated[MCAT, Tag("mcat")]
     | Annotated[MOTCat, Tag("motcat")]
     | Annotated[CMTA, Tag("cmta")]
-    | Annotated[SurvPath, Tag("survpath")],
+    | Annotated[SurvPath, Tag("survpath")]
+    | Annotated[MMP, Tag("mmp")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -18,6 +18,10 @@ _CMTA: dict[str, Any] = {  # Zhou and Chen, ICCV 2023; it steps after each patie
     "batch_size": 1, "epochs": 30, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
     "patches": 1_000_000,
 }  # fmt: skip
+_MMP: dict[str, Any] = {  # Song et al., ICML 2024
+    "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 64, "epochs": 50,
+    "schedule": "cosine", "warmup_fraction": 0.02, "sampling": "stratified", "patches": 1_000_000,
+}  # fmt: skip
 _TTA: dict[str, Any] = {  # arXiv 2511.18089
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
     "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
@@ -32,4 +36,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "motcat": _MCAT,
     "cmta": _CMTA,
     "survpath": _SURVPATH,
+    "mmp": _MMP,
 }

@@ -7,6 +7,7 @@ from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
+from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.motcat import MOTCat
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.snn import SNN
@@ -27,4 +28,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "motcat": MOTCat,
     "cmta": CMTA,
     "survpath": SurvPath,
+    "mmp": MMP,
 }

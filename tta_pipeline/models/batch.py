@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Scaler = Mapping[str, NDArray[np.float32]]
+
+
+class Draw(Protocol):
+    """Patches of a patient as the network will see them, (patches, d_in) float32, scaled where that is on."""
+
+    def __call__(self, patient_id: str, *, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+        """At most `count` patches, drawn without replacement; a shorter bag whole."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,16 @@ class Batch:
     mask: (batch, patches) bool, at least one True in each row.
     expression: (batch, genes) float32, standardised.
     patient_id: names for error messages.
+    event, time_bin: (batch,) bool and int64 in [0, B), outcomes of training patients, for a model that asks for them by
+        `outcome_bins`; None at all other times, so that no risk can be made of them.
     """
 
     features: Tensor
     mask: Tensor
     expression: Tensor
     patient_id: tuple[str, ...] = ()
+    event: Tensor | None = None
+    time_bin: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -34,6 +45,8 @@ class Batch:
             features=self.features.to(device),
             mask=self.mask.to(device),
             expression=self.expression.to(device),
+            event=None if self.event is None else self.event.to(device),
+            time_bin=None if self.time_bin is None else self.time_bin.to(device),
         )
 
 
@@ -57,12 +70,20 @@ class RiskModel(nn.Module):
     Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
 
     modalities: "histology", "genomics": what of a batch the risk depends on.
+    outcome_bins: B where training needs the event and time bin of each patient, in B bins; None where it does not.
     """
 
     modalities: tuple[str, ...]
+    outcome_bins: int | None = None
 
     def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
         """Raise InputError, with names, where the model cannot take patients with so many patches in a pass."""
+
+    def fit_bags(self, draw: Draw, *, patient_id: Sequence[str], seed: int) -> None:
+        """Fit buffers to bags of the training patients; called once, before the first step.
+
+        What is drawn depends on `seed` alone: torch's own generator is left as it is.
+        """
 
     def begin_step(self, epoch: float) -> None:
         """Move schedules to a fractional epoch (2.5 is the middle of the third); called before each training step."""

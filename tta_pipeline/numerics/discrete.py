@@ -14,7 +14,7 @@ from tta_pipeline.errors import InputError
 Floats = NDArray[np.float64]
 
 
-def event_time_edges(time_days: Floats, *, event: NDArray[np.bool_], bins: int) -> Floats:
+def event_time_edges(time_days: Floats, *, event: NDArray[np.bool_], bins: int, key: str = "train.bins") -> Floats:
     """Edges of bins that hold equally many of the observed events.
 
     Parameters
@@ -23,6 +23,8 @@ def event_time_edges(time_days: Floats, *, event: NDArray[np.bool_], bins: int) 
         (patients,) each, of the training patients: nobody else may move an edge.
     bins
         B, at least 1.
+    key
+        What sets `bins`, for the message of an error.
 
     Returns
     -------
@@ -39,8 +41,9 @@ def event_time_edges(time_days: Floats, *, event: NDArray[np.bool_], bins: int) 
     edges = np.concatenate([[0.0], inner, [time_days.max(initial=0.0)]])
     if not len(times) or (np.diff(edges) <= 0).any():
         raise InputError(
-            f"expected event times of training patients that can be cut into train.bins = {bins} bins, found "
-            f"{len(np.unique(times))} distinct times of {len(times)} events. Lower train.bins, or use train.loss: cox."
+            f"expected event times of training patients that can be cut into {key} = {bins} bins, found "
+            f"{len(np.unique(times))} distinct times of {len(times)} events. Lower {key}, or use train.loss: cox and "
+            "a model without bins."
         )
     return edges
 

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class _Data:
     scaler: Scaler
     device: torch.device
     objective: Objective
+    edges: NDArray[np.float64] | None  # days, where the network asks for outcomes in time bins
 
 
 def run(
@@ -114,14 +115,15 @@ def run(
     watched = {role: group for role, group in groups.items() if role != "train" and len(group)}
     train = groups["train"]
     objective = fit_objective(config, time_days=train.time_days, event=train.event)
-    data = _Data(train, watched, bags, scaler, device_named(config.device, key="train.device"), objective)
+    device = device_named(config.device, key="train.device")
 
     torch.manual_seed(seed)
     network = MODELS[model.architecture](
         model, feature_dim=bags.width, pathways=genes.members(), outputs=objective.outputs
-    ).to(data.device)
+    ).to(device)
     for group in groups.values():
         network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, config.patches).tolist())
+    data = _Data(train, watched, bags, scaler, device, objective, edges=_edges(network, train))
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     made_from = {
         "version": __version__,
@@ -179,6 +181,23 @@ def _scaler(train: Group, bags: Bags, *, standardise_features: bool) -> Scaler:
     return scaler
 
 
+def _edges(network: RiskModel, train: Group) -> NDArray[np.float64] | None:
+    bins = network.outcome_bins
+    if bins is None:
+        return None
+    return discrete.event_time_edges(train.time_days, event=train.event, bins=bins, key="the model's bins")
+
+
+def _fit_bags(network: RiskModel, data: _Data, *, seed: int) -> None:
+    def draw(patient_id: str, *, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+        bag = data.bags.draw(patient_id, count=count, generator=generator).astype(np.float32)
+        if "feature_mean" not in data.scaler:
+            return bag
+        return (bag - data.scaler["feature_mean"]) / data.scaler["feature_scale"]
+
+    network.fit_bags(draw, patient_id=data.train.patient_id, seed=seed)
+
+
 def _fit(
     network: RiskModel, data: _Data, *, seed: int, config: Train, journal: Journal
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
@@ -191,6 +210,8 @@ def _fit(
     per_epoch = -(-len(data.train) // config.batch_size)
     progress = journal.load(network, optimiser)
     rows, done = progress.rows, len(progress.rows)
+    if not rows:  # else the state holds what was fitted
+        _fit_bags(network, data, seed=seed)
     bar: tqdm[Any] = tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, unit="step", disable=None)
     for epoch in range(done, config.epochs):
         network.train()
@@ -243,7 +264,8 @@ def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[t
         rows = members[index]
         names = [data.train.patient_id[row] for row in rows]
         drawn = [data.bags.draw(one, count=config.patches, generator=generators[index]) for one in names]
-        return collate(drawn, data.train.expression[rows], patient_id=names, scaler=data.scaler, device=data.device)
+        batch = collate(drawn, data.train.expression[rows], patient_id=names, scaler=data.scaler, device=data.device)
+        return _with_outcomes(batch, data, rows=rows)
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = reader.submit(load, 0)
@@ -252,6 +274,14 @@ def _batches(data: _Data, *, seed: int, epoch: int, config: Train) -> Iterator[t
             if index + 1 < len(members):
                 coming = reader.submit(load, index + 1)
             yield members[index], batch
+
+
+def _with_outcomes(batch: Batch, data: _Data, *, rows: NDArray[np.int64]) -> Batch:
+    if data.edges is None:
+        return batch
+    time_bin = discrete.time_bin(data.train.time_days[rows], edges=data.edges)
+    event = torch.from_numpy(data.train.event[rows])
+    return replace(batch, event=event, time_bin=torch.from_numpy(time_bin)).to(data.device)
 
 
 def _members(train: Group, *, generator: np.random.Generator, config: Train) -> list[NDArray[np.int64]]:
