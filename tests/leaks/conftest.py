@@ -1,0 +1,29 @@
+"""Studies and trainings that several tests of leaks compare with."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.builders import Study
+from tests.leaks import study as made
+
+Content = dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study as it is; nobody changes it."""
+    return made.prepare(made.draw(), tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="session")
+def clean_fit(clean: Study) -> Callable[..., Content]:
+    """What the train artifact of an architecture holds with some options, fitted once."""
+
+    @cache
+    def fitted(architecture: str, **options: Any) -> Content:
+        return made.content(made.fit(clean, architecture, **options))
+
+    return fitted
