@@ -29,7 +29,8 @@ QUICK = {"epochs": 2, "batch_size": 8, "patches": 4, "bins": 2, "learning_rate":
 class Raw:
     """The files of a study before they are written.
 
-    outcome: time_days, event and age by patient. expression: patients x genes. bags: slide -> (patient, features).
+    outcome: time_days, event, age and stage by patient. expression: patients x genes.
+    bags: slide -> (patient, features).
     """
 
     outcome: pd.DataFrame
@@ -62,6 +63,7 @@ def draw(*, seed: int = 0, planted: bool = False) -> Raw:
         slides = [own[:first], own[first:]] if number % 2 else [own]
         bags |= {f"{name}-{slide}": (name, one.astype(np.float16)) for slide, one in enumerate(slides)}
     outcome = {"time_days": time_days, "event": np.arange(PATIENTS) % 3 != 0, "age": age.round(2)}
+    outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, PATIENTS)]
     genes = [f"G{number:02d}" for number in range(GENES)]
     return Raw(pd.DataFrame(outcome, index=ids), pd.DataFrame(expression, index=ids, columns=genes), bags)
 
@@ -101,7 +103,7 @@ def write(raw: Raw, folder: Path) -> config.Inputs:
         expression_unit="z-scores",
         gene_names=None,
         gene_sets=folder / "sets.gmt",
-        covariates=("age",),
+        covariates=("age", "stage"),
     )
 
 

@@ -99,7 +99,7 @@ def _inputs(study: Study) -> dict[str, list[str]]:
     for one in study.patient_id:
         bags = [path.read_bytes() for path in map(Path, slides.loc[[one], "features"])]
         row = genes.expression[genes.patient_id.index(one)].tolist()
-        own = [outcome.loc[one, "time_days"], outcome.loc[one, "event"], covariates.loc[one, "value"], row, bags]
+        own = [outcome.loc[one, "time_days"], outcome.loc[one, "event"], list(covariates.loc[one, "value"]), row, bags]
         found[one] = [repr(value) for value in own]
     return found
 
