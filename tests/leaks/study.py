@@ -18,7 +18,7 @@ from tta_pipeline.io.artifacts import Predictions
 from tta_pipeline.model_sections import ARCHITECTURES
 from tta_pipeline.stages import cohort, evaluate, pathways, splits, train
 
-PATIENTS, GENES, WIDTH = 40, 12, 6
+GENES, WIDTH = 12, 6
 SETS = {"LATE": ["G04", "G03", "G05"], "FIRST": ["G00", "G01", "G02", "G03"], "OTHER": ["G11", "G06", "G09", "G08"]}
 # Options of an architecture; one that is not named here takes those of SMALL that its section has.
 OPTIONS: dict[str, dict[str, Any]] = {"tta": {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}}
@@ -39,17 +39,17 @@ class Raw:
     sets: dict[str, list[str]] = field(default_factory=lambda: dict(SETS))
 
 
-def draw(*, seed: int = 0, planted: bool = False) -> Raw:
-    """Forty patients with one or two slides of 3 to 9 patches; nothing but what is planted has to do with outcomes.
+def draw(*, patients: int = 40, planted: bool = False) -> Raw:
+    """Patients with one or two slides of 3 to 9 patches; nothing but what is planted has to do with outcomes.
 
     planted: minus the logarithm of the time is written into a gene, a feature and the age.
     """
-    generator = np.random.default_rng(seed)
-    ids = [f"P{number:02d}" for number in range(PATIENTS)]
-    time_days = np.round(generator.exponential(1000, PATIENTS), 1) + 1
-    age = generator.uniform(30, 80, PATIENTS)
-    expression = generator.standard_normal((PATIENTS, GENES)).round(3)
-    lengths = generator.integers(3, 10, (PATIENTS, 2))
+    generator = np.random.default_rng(0)
+    ids = [f"P{number:03d}" for number in range(patients)]
+    time_days = np.round(generator.exponential(1000, patients), 1) + 1
+    age = generator.uniform(30, 80, patients)
+    expression = generator.standard_normal((patients, GENES)).round(3)
+    lengths = generator.integers(3, 10, (patients, 2))
     features = [generator.standard_normal((int(sum(two)), WIDTH)) for two in lengths]
     if planted:
         leak = -np.log(time_days)
@@ -62,8 +62,8 @@ def draw(*, seed: int = 0, planted: bool = False) -> Raw:
         first = int(lengths[number, 0])
         slides = [own[:first], own[first:]] if number % 2 else [own]
         bags |= {f"{name}-{slide}": (name, one.astype(np.float16)) for slide, one in enumerate(slides)}
-    outcome = {"time_days": time_days, "event": np.arange(PATIENTS) % 3 != 0, "age": age.round(2)}
-    outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, PATIENTS)]
+    outcome = {"time_days": time_days, "event": np.arange(patients) % 3 != 0, "age": age.round(2)}
+    outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, patients)]
     genes = [f"G{number:02d}" for number in range(GENES)]
     return Raw(pd.DataFrame(outcome, index=ids), pd.DataFrame(expression, index=ids, columns=genes), bags)
 
