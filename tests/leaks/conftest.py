@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import Study
 from tests.leaks import study as made
-
-Content = dict[str, str]
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +18,11 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="session")
-def clean_fit(clean: Study) -> Callable[..., Content]:
-    """What the train artifact of an architecture holds with some options, fitted once."""
+def clean_fit(clean: Study) -> Callable[..., Path]:
+    """The train artifact of an architecture with some options, fitted once."""
 
     @cache
-    def fitted(architecture: str, **options: Any) -> Content:
-        return made.content(made.fit(clean, architecture, **options))
+    def fitted(architecture: str, **options: Any) -> Path:
+        return made.fit(clean, architecture, **options)
 
     return fitted

@@ -107,12 +107,12 @@ def write(raw: Raw, folder: Path) -> config.Inputs:
     )
 
 
-def prepare(raw: Raw, folder: Path, *, repeats: int = 1) -> Study:
+def prepare(raw: Raw, folder: Path) -> Study:
     """The study after cohort, pathways and splits."""
     inputs = write(raw, folder / "raw")
     cohort.run(out=folder, inputs=inputs, config=config.Cohort(), bad_slides=config.BadSlides())
     read_genes(folder, inputs)
-    drawn = config.Splits(folds=3, validation_fraction=0.25, repeats=repeats)
+    drawn = config.Splits(folds=3, validation_fraction=0.25)
     splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=folder / "parts.tsv", config=drawn)
     return Study(folder, list(raw.outcome.index))
 
@@ -128,14 +128,14 @@ def read_genes(folder: Path, inputs: config.Inputs) -> None:
     )
 
 
-def fit(study: Study, architecture: str, *, repeat: int = 0, **options: Any) -> Path:
+def fit(study: Study, architecture: str, **options: Any) -> Path:
     """The artifact of the train stage of fold 0."""
     section = ARCHITECTURES[architecture]
     known = OPTIONS.get(architecture) or {key: value for key, value in SMALL.items() if key in section.model_fields}
-    out = study.folder / "train.h5"
+    out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
     train.run(
         **study.inputs,  # type: ignore[arg-type]
-        repeat=repeat,
+        repeat=0,
         fold=0,
         seed=0,
         name="small",
@@ -173,16 +173,16 @@ def _holds(node: h5py.Group | h5py.Dataset) -> bool:
     return isinstance(node, h5py.Dataset)
 
 
-def traces(clean: dict[str, str], other: dict[str, str]) -> set[str]:
+def traces(clean: Path, other: Path) -> set[str]:
     """Names of what differs between two artifacts."""
-    return {name for name in clean.keys() | other.keys() if clean.get(name) != other.get(name)}
+    left, right = content(clean), content(other)
+    return {name for name in left.keys() | right.keys() if left.get(name) != right.get(name)}
 
 
 def tested(study: Study) -> list[str]:
-    """The test patients of repeat 0, fold 0."""
+    """The test patients of fold 0."""
     table = tables.read_table(study.folder / "splits.tsv", columns=tables.SPLITS)
-    first = (table["repeat"] == 0) & (table["fold"] == 0) & (table["role"] == "test")
-    return list(table.loc[first, "patient_id"])
+    return list(table.loc[(table["fold"] == 0) & (table["role"] == "test"), "patient_id"])
 
 
 def change_outcomes(study: Study, changed: pd.DataFrame) -> None:

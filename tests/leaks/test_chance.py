@@ -57,20 +57,17 @@ def deal(study: Study, *, seed: int) -> None:
     made.change_outcomes(study, pd.DataFrame(outcome.to_dict("list"), index=table.index))
 
 
-def predicted(study: Study, architecture: str, *, dealt: bool, repeats: int, **options: Any) -> list[Predictions]:
-    """Predictions of the first fold of each repeat, with the study's own outcomes or dealt ones."""
-    parts = []
-    for repeat in range(repeats):
-        if dealt:
-            deal(study, seed=repeat)
-        parts.append(made.predict(study, made.fit(study, architecture, repeat=repeat, **LEARN | options)))
-    return parts
+def predicted(study: Study, architecture: str, **options: Any) -> Predictions:
+    """Predictions of the first fold."""
+    return made.predict(study, made.fit(study, architecture, **LEARN | options))
 
 
 def check_chance(folder: Path, architecture: str, **options: Any) -> None:
     """C of dealt outcomes is 1/2 within its interval, which is narrow enough to say something."""
-    study = made.prepare(made.draw(), folder, repeats=REPEATS)
-    parts = predicted(study, architecture, dealt=True, repeats=REPEATS, **options)
+    study, parts = made.prepare(made.draw(), folder), []
+    for repeat in range(REPEATS):
+        deal(study, seed=repeat)
+        parts.append(predicted(study, architecture, **options))
     low, high = chance(parts)
     assert high - low < 0.3
     assert low < pooled(parts) < high
@@ -78,14 +75,13 @@ def check_chance(folder: Path, architecture: str, **options: Any) -> None:
 
 def check_planted(folder: Path, architecture: str) -> None:
     """C of a study with the time written into its inputs is above that interval."""
-    study = made.prepare(made.draw(patients=120, planted=True), folder, repeats=2)
-    parts = predicted(study, architecture, dealt=False, repeats=2, epochs=30)
+    parts = [predicted(made.prepare(made.draw(patients=120, planted=True), folder), architecture, epochs=30)]
     assert pooled(parts) > chance(parts)[1]
 
 
 @pytest.mark.parametrize("architecture", CHEAP)
 def test_dealt_outcomes_are_foretold_by_chance(tmp_path: Path, architecture: str) -> None:
-    check_chance(tmp_path, architecture, epochs=6)
+    check_chance(tmp_path, architecture, epochs=3)
 
 
 @pytest.mark.parametrize("architecture", CHEAP)

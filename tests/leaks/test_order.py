@@ -8,9 +8,8 @@ import pytest
 
 from tests.builders import Study
 from tests.leaks import study as made
-from tests.leaks.conftest import Content
 from tta_pipeline import config
-from tta_pipeline.io import artifacts, study
+from tta_pipeline.io import artifacts, study, tables
 from tta_pipeline.model_sections import ARCHITECTURES
 
 ALL = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -56,29 +55,34 @@ def test_a_bag_holds_the_slides_in_the_order_of_their_names(clean: Study, mixed:
 
 @ALL
 def test_training_and_risks_are_the_same_bytes(
-    clean: Study, mixed: Study, clean_fit: Callable[..., Content], architecture: str
+    clean: Study, mixed: Study, clean_fit: Callable[..., Path], architecture: str
 ) -> None:
     trained = made.fit(mixed, architecture)
-    assert made.traces(clean_fit(architecture), made.content(trained)) == set()
-    before, after = made.predict(clean, made.fit(clean, architecture)), made.predict(mixed, trained)
+    assert made.traces(clean_fit(architecture), trained) == set()
+    before, after = made.predict(clean, trained), made.predict(mixed, trained)
     assert before.patient_id == after.patient_id
     assert before.risk.tobytes() == after.risk.tobytes()
     assert before.survival.tobytes() == after.survival.tobytes()
 
 
-@ALL
-def test_a_risk_depends_on_nobody_else_who_is_tested(tmp_path: Path, clean: Study, architecture: str) -> None:
-    """The other test patients get each other's genes and features, and outcomes that nobody has.
-
-    Sums of a batch are not cut into the same pieces when its padding changes: risks agree to rounding only.
-    """
-    before = made.predict(clean, made.fit(clean, architecture))
-    others = before.patient_id[1:]
-    raw = made.draw()
-    raw.expression.loc[others] = raw.expression.loc[others[::-1]].to_numpy()
+@pytest.fixture(scope="session")
+def exchanged(clean: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The same study, the test patients but the first having each other's genes, features and outcomes."""
+    raw, others = made.draw(), made.tested(clean)[1:]
     partner = dict(zip(others, others[::-1], strict=True))
+    raw.expression = raw.expression.rename(index=partner)
     raw.bags = {slide: (partner.get(name, name), features) for slide, (name, features) in raw.bags.items()}
-    changed = made.prepare(raw, tmp_path)
-    after = made.predict(changed, made.fit(changed, architecture))
+    outcome = tables.read_table(clean.folder / "patients.tsv", columns=tables.PATIENTS).set_index("patient_id")
+    changed = made.prepare(raw, tmp_path_factory.mktemp("exchanged"))
+    made.change_outcomes(changed, outcome.loc[others].rename(index=partner))
+    return changed
+
+
+@ALL
+def test_a_risk_depends_on_nobody_else_who_is_tested(
+    clean: Study, exchanged: Study, clean_fit: Callable[..., Path], architecture: str
+) -> None:
+    """To rounding: sums over a batch are cut into other pieces where its padding changes."""
+    before, after = (made.predict(one, clean_fit(architecture)) for one in (clean, exchanged))
     assert not np.allclose(before.risk[1:], after.risk[1:])
     np.testing.assert_allclose(after.risk[0], before.risk[0], rtol=1e-5, atol=1e-6)

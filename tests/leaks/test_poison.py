@@ -10,7 +10,6 @@ import pytest
 
 from tests.builders import Study, write_features_file
 from tests.leaks import study as made
-from tests.leaks.conftest import Content
 from tta_pipeline import config
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.model_sections import ARCHITECTURES
@@ -72,10 +71,10 @@ def other_outcomes(tmp_path: Path) -> Study:
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("garbage", ["huge", "nan"])
 def test_test_patients_leave_no_trace(
-    clean_fit: Callable[..., Content], poisoned: dict[str, Study], architecture: str, recipe: str, garbage: str
+    clean_fit: Callable[..., Path], poisoned: dict[str, Study], architecture: str, recipe: str, garbage: str
 ) -> None:
     expected = clean_fit(architecture, **RECIPES[recipe])
-    found = made.content(made.fit(poisoned[garbage], architecture, **RECIPES[recipe]))
+    found = made.fit(poisoned[garbage], architecture, **RECIPES[recipe])
     assert made.traces(expected, found) == set()
 
 
@@ -106,20 +105,20 @@ def _inputs(study: Study) -> dict[str, list[str]]:
 
 @ALL
 def test_published_is_the_one_exception_and_is_labelled(
-    clean_fit: Callable[..., Content], other_outcomes: Study, architecture: str
+    clean_fit: Callable[..., Path], other_outcomes: Study, architecture: str
 ) -> None:
     options: dict[str, Any] = {"epochs": 3, "checkpoint": "published"}
     expected = clean_fit(architecture, **options)
-    found = made.content(made.fit(other_outcomes, architecture, **options))
-    assert bool(made.traces(expected, found)) == (found["attributes/chosen_on"] == "'test'")
+    found = made.fit(other_outcomes, architecture, **options)
+    assert bool(made.traces(expected, found)) == (made.content(found)["attributes/chosen_on"] == "'test'")
 
 
-def test_no_other_choice_may_read_the_test_part(clean_fit: Callable[..., Content], other_outcomes: Study) -> None:
+def test_no_other_choice_may_read_the_test_part(clean_fit: Callable[..., Path], other_outcomes: Study) -> None:
     """Every value that train.checkpoint may have, also those of later versions."""
     for checkpoint in get_args(config.Train.model_fields["checkpoint"].annotation):
         expected = clean_fit("mlp", checkpoint=checkpoint)
-        found = made.content(made.fit(other_outcomes, "mlp", checkpoint=checkpoint))
-        labelled = found["attributes/chosen_on"] == "'test'"
+        found = made.fit(other_outcomes, "mlp", checkpoint=checkpoint)
+        labelled = made.content(found)["attributes/chosen_on"] == "'test'"
         assert (checkpoint, bool(made.traces(expected, found))) == (checkpoint, labelled)
         assert labelled == (checkpoint == "published")
 
@@ -166,7 +165,7 @@ def leak_patients(patch: pytest.MonkeyPatch, study: Study) -> None:
     ],
 )
 def test_a_leak_would_be_seen(
-    clean_fit: Callable[..., Content],
+    clean_fit: Callable[..., Path],
     poisoned: dict[str, Study],
     monkeypatch: pytest.MonkeyPatch,
     leak: Callable[[pytest.MonkeyPatch, Study], None],
@@ -174,15 +173,15 @@ def test_a_leak_would_be_seen(
 ) -> None:
     expected = clean_fit("mlp", **RECIPES["last"])
     leak(monkeypatch, poisoned["huge"])
-    found = made.content(made.fit(poisoned["huge"], "mlp", **RECIPES["last"]))
+    found = made.fit(poisoned["huge"], "mlp", **RECIPES["last"])
     assert trace in made.traces(expected, found)
 
 
 @ALL
 def test_a_patient_who_is_trained_on_leaves_traces_in_every_model(
-    other_outcomes: Study, clean_fit: Callable[..., Content], monkeypatch: pytest.MonkeyPatch, architecture: str
+    other_outcomes: Study, clean_fit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     """The first test fails for an architecture that trains on test patients."""
     leak_patients(monkeypatch, other_outcomes)
-    expected, found = clean_fit(architecture), made.content(made.fit(other_outcomes, architecture))
+    expected, found = clean_fit(architecture), made.fit(other_outcomes, architecture)
     assert any(name.startswith("weights/") for name in made.traces(expected, found))
