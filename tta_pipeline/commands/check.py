@@ -21,6 +21,7 @@ from tta_pipeline.io.expression import read_expression, read_expression_index, r
 from tta_pipeline.io.gene_names import GeneNames, read_gene_names
 from tta_pipeline.io.gene_sets import GeneSets, read_gene_sets
 from tta_pipeline.io.slide import Slide, open_slide
+from tta_pipeline.models.search import combinations
 from tta_pipeline.numerics import coverage, flow
 from tta_pipeline.numerics.cost import Training, estimate
 from tta_pipeline.numerics.findings import FEW_EVENTS
@@ -213,8 +214,9 @@ def _check_headers(
 
 def _training(options: config.Study, *, patients: int) -> Training:
     splits, train = options.splits, options.train
+    tried = sum(len(combinations(config.recipe_of(model, train))) for model in options.models.values())
     return Training(
-        fits=len(options.models) * splits.repeats * splits.folds * len(train.seeds),
+        fits=tried * splits.repeats * splits.folds * len(train.seeds),
         epochs=train.epochs,
         patients=patients * (1 - 1 / splits.folds) * (1 - splits.validation_fraction),
         patches=train.patches,
