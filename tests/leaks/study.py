@@ -1,8 +1,9 @@
 """A small study as a user brings it, taken through the stages; what is planted, poisoned or put in another order."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,19 @@ def read_genes(folder: Path, inputs: config.Inputs) -> None:
     )
 
 
+def _taken(study: Study, stage: Callable[..., None]) -> dict[str, Any]:
+    """The files of a study that a stage takes, as its signature says."""
+    files = study.inputs | {"covariates": study.folder / "covariates.tsv"}
+    return {name: file for name, file in files.items() if name in signature(stage).parameters}
+
+
 def fit(study: Study, architecture: str, **options: Any) -> Path:
     """The artifact of the train stage of fold 0."""
     section = ARCHITECTURES[architecture]
     known = OPTIONS.get(architecture) or {key: value for key, value in SMALL.items() if key in section.model_fields}
     out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
     train.run(
-        **study.inputs,  # type: ignore[arg-type]
+        **_taken(study, train.run),
         repeat=0,
         fold=0,
         seed=0,
@@ -152,7 +159,7 @@ def predict(study: Study, trained: Path) -> Predictions:
     out = study.folder / "evaluate.h5"
     evaluate.run(
         trained=trained,
-        **study.inputs,  # type: ignore[arg-type]
+        **_taken(study, evaluate.run),
         out=out,
         config=config.Evaluate(device="cpu", exchanges=0),
         bad_slides=config.BadSlides(),

