@@ -105,6 +105,7 @@ def test_schema_and_manual_are_up_to_date() -> None:
         ({"epoch": 3}, "models: mlp: train: epoch: Extra inputs"),
         ({"epochs": 0}, "models: mlp: train: epochs: Input should be greater"),
         ({"seeds": [1]}, "expected the seeds of all models in the section train"),
+        ({"search": None}, "expected the search of all models in the section train"),
     ],
 )
 def test_a_models_own_training_is_checked_with_the_study(own: dict[str, object], message: str) -> None:

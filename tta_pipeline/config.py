@@ -244,6 +244,13 @@ class Splits(Section):
     seed: int = Field(0, ge=0, description="seed of the draws")
 
 
+class Search(Section):
+    """Values that are tried, all pairs of them."""
+
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1, description="learning rates")
+    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, description="weight decays")
+
+
 class Train(Section):
     """How models are trained."""
 
@@ -279,9 +286,23 @@ class Train(Section):
         description="weights of the last epoch; of the best loss on the validation part; or, as the published runs "
         "did, of the best loss on the test part: no estimate for new patients, and every table says so",
     )
+    search: Search | None = Field(
+        None,
+        description="lists `learning_rate` and `weight_decay`, in place of those two keys: each pair is trained, and "
+        "the one of the lowest loss on the validation part is kept; the same lists for all models, none for a model "
+        "with `recipe: published`. Training takes as many times longer as there are pairs",
+    )
     standardise_features: bool = Field(False, description="scale features by mean and variance of the training fold")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     cache_gb: float = Field(8.0, ge=0, description="features kept in memory, in GB; the rest is read again")
+
+    @model_validator(mode="after")
+    def _searched_on_validation(self) -> "Train":
+        if self.search is not None and self.checkpoint == "published":
+            raise ValueError(
+                "search chooses on the validation part, checkpoint: published on the test part: leave one of them out"
+            )
+        return self
 
 
 class Evaluate(Section):
@@ -316,19 +337,24 @@ class Report(Section):
     )
 
 
+SHARED_BY_MODELS = {"seeds", "search"}  # keys of the section train that no model has for itself
+
+
 def recipe_of(model: Architecture, common: Train) -> Train:
     """How a model is trained: the section `train`, over it the published recipe if that is wanted, then its own keys.
+
+    A published recipe is not searched.
 
     Raises
     ------
     InputError
-        A key of the model's own `train` is unknown, out of its limits, or `seeds`, which all models share.
+        A key of the model's own `train` is unknown, out of its limits, or one that all models share.
     """
-    if "seeds" in model.train:
+    for key in SHARED_BY_MODELS & set(model.train):
         raise InputError(
-            "models: train.seeds: expected the seeds of all models in the section train, found some of one."
+            f"models: train.{key}: expected the {key} of all models in the section train, found some of one."
         )
-    published = PUBLISHED[model.architecture] if model.recipe == "published" else {}
+    published = PUBLISHED[model.architecture] | {"search": None} if model.recipe == "published" else {}
     try:
         return Train.model_validate({**common.model_dump(), **published, **model.train})
     except ValidationError as error:

@@ -38,7 +38,7 @@ def _schema_of_models() -> dict[str, Any]:
         if section.model_fields["architecture"].is_required():
             named["required"] = ["architecture"]
         branches.append({"if": named, "then": {"$ref": f"#/$defs/{section.__name__}"}})
-    keys = sorted(set(config.Train.model_fields) - {"seeds"})
+    keys = sorted(set(config.Train.model_fields) - config.SHARED_BY_MODELS)
     known = {"properties": {"architecture": {"enum": list(ARCHITECTURES)}, "train": {"propertyNames": {"enum": keys}}}}
     return {"type": "object", **known, "allOf": branches}
 
@@ -84,7 +84,7 @@ def _type(annotation: Any) -> str:
         return " / ".join(f"`{argument}`" for argument in arguments)
     if arguments:
         return _type(arguments[0])
-    return str(annotation.__name__).lower()
+    return "mapping" if issubclass(annotation, Section) else str(annotation.__name__).lower()
 
 
 def _limits(field: FieldInfo) -> str:

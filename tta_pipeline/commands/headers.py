@@ -12,6 +12,7 @@ from tta_pipeline import config
 from tta_pipeline.commands.findings import Findings
 from tta_pipeline.errors import SlideError
 from tta_pipeline.io.slide import Slide, open_slide
+from tta_pipeline.models.search import combinations
 from tta_pipeline.numerics.cost import Cost, Training, estimate, estimate_training
 from tta_pipeline.numerics.grid import tile_edge_level0_px
 
@@ -118,7 +119,9 @@ def cost_of_training(options: config.Study, *, patients: int, patches: float) ->
     splits = options.splits
     fits = splits.repeats * splits.folds * len(options.train.seeds)
     trained = patients * (1 - 1 / splits.folds) * (1 - splits.validation_fraction)
-    recipes = [config.recipe_of(model, options.train) for model in options.models.values()]
+    recipes = [
+        recipe for model in options.models.values() for recipe in combinations(config.recipe_of(model, options.train))
+    ]
     models = [Training(fits, recipe.epochs, patients=trained, patches=recipe.patches) for recipe in recipes]
     return estimate_training(models, bag=patches / max(patients, 1))
 

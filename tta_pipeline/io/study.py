@@ -12,7 +12,7 @@ from tta_pipeline.io import tables
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: outcome and the feature files of all the patient's slides, in the order of the sheet."""
+    """One patient: outcome and the feature files of all the patient's slides, in the order of their slide_id."""
 
     patient_id: str
     time_days: float
@@ -69,7 +69,7 @@ def read_patients(
             f"expected at most bad_slides.limit = {bad_slides.limit} slides left out, found {len(excluded)} ({named}). "
             "Mend the slides, or raise the limit."
         )
-    usable = table[table["excluded"] == ""]
+    usable = table[table["excluded"] == ""].sort_values("slide_id")  # the patches that a seed draws are then the same
     files: dict[str, tuple[Path, ...]] = {}
     for patient_id, file in zip(usable["patient_id"], usable["file"], strict=True):
         files[patient_id] = (*files.get(patient_id, ()), Path(file))

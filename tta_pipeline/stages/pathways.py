@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 def run(*, patients: Path, inputs: Inputs, out: Path, coverage: Path, config: Pathways) -> None:
     """Write the expression of the cohort's patients, the genes of each kept set, and the coverage of all sets.
 
-    Rows of /expression follow patients.tsv; columns are the available genes of all kept sets, sorted by name;
-    the genes of a set keep the order of the gene set file. Values stand as in the matrix: no statistics.
+    Rows of /expression follow patients.tsv; columns are the available genes of all kept sets, sorted by name, as are
+    the sets and the genes of each: a model has weights for every set and gene, and its seed gives each of them its
+    start, so that sets in another order would be another seed. Values stand as in the matrix: no statistics.
 
     Raises
     ------
@@ -111,13 +112,14 @@ def _name_table(inputs: Inputs) -> dict[str, Path]:
 
 def _assemble(kept: Mapping[str, list[str]], *, genes: list[str], expression: pd.DataFrame) -> artifacts.Pathways:
     column = {gene: index for index, gene in enumerate(genes)}
+    columns = {title: sorted(column[gene] for gene in kept[title]) for title in sorted(kept)}
     return artifacts.Pathways(
         patient_id=list(expression.index),
         genes=genes,
         expression=expression.to_numpy(np.float32),
-        names=list(kept),
-        indices=np.array([column[gene] for members in kept.values() for gene in members], dtype=np.int64),
-        indptr=np.cumsum([0, *map(len, kept.values())], dtype=np.int64),
+        names=list(columns),
+        indices=np.concatenate(list(columns.values())).astype(np.int64),
+        indptr=np.cumsum([0, *map(len, columns.values())], dtype=np.int64),
     )
 
 

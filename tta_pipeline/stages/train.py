@@ -29,6 +29,7 @@ from tta_pipeline.models.objective import Objective, fit_objective
 from tta_pipeline.models.optimisation import learning_rate_at, optimiser_of
 from tta_pipeline.models.resume import Journal
 from tta_pipeline.models.scoring import score
+from tta_pipeline.models.search import Fit, search
 from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
 from tta_pipeline.numerics.sampling import stratified_batches, weighted_batches
@@ -51,7 +52,7 @@ class _Data:
     scaler: Scaler
     device: torch.device
     objective: Objective
-    edges: NDArray[np.float64] | None  # days, where the network asks for outcomes in time bins
+    edges: NDArray[np.float64] | None = None  # days, where the network asks for outcomes in time bins
 
 
 def run(
@@ -74,6 +75,8 @@ def run(
 
     Test patients take no part: their feature files are not opened, their outcomes and expression not used. The one
     exception is `checkpoint: published`, which chooses the epoch by them and says so in the artifact (`chosen_on`).
+    Where the recipe has a `search`, every combination has a state of its own on disk until the artifact is written: a
+    job that was killed takes up the finished ones whole.
 
     Parameters
     ----------
@@ -116,28 +119,32 @@ def run(
     train = groups["train"]
     objective = fit_objective(config, time_days=train.time_days, event=train.event)
     device = device_named(config.device, key="train.device")
-
-    torch.manual_seed(seed)
-    network = MODELS[model.architecture](
-        model, feature_dim=bags.width, pathways=genes.members(), outputs=objective.outputs
-    ).to(device)
-    for group in groups.values():
-        network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, config.patches).tolist())
-    data = _Data(train, watched, bags, scaler, device, objective, edges=_edges(network, train))
+    data = _Data(train, watched, bags, scaler, device, objective)
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
-    made_from = {
-        "version": __version__,
-        "fit": [repeat, fold, seed, model.model_dump(mode="json"), config.model_dump(mode="json", exclude={"seeds"})],
-        "inputs": [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]],
-    }
-    journal = Journal(out.with_name(f"{out.name}.partial"), made_from=json.dumps(made_from, sort_keys=True))
-    history, epoch = _fit(network, data, seed=seed, config=config, journal=journal)
-    scores = _score(network, data, train)
+    fingerprints = [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]]
+    journals: list[Journal] = []
+
+    def fit(number: int, recipe: Train) -> Fit:
+        torch.manual_seed(seed)
+        network = MODELS[model.architecture](
+            model, feature_dim=bags.width, pathways=genes.members(), outputs=objective.outputs
+        ).to(data.device)
+        for group in groups.values():
+            network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, recipe.patches).tolist())
+        options = [one.model_dump(mode="json", exclude={"seeds"}) for one in (model, recipe)]
+        made_from = {"version": __version__, "fit": [repeat, fold, seed, *options], "inputs": fingerprints}
+        name = f"{out.name}.partial" if config.search is None else f"{out.name}.{number}.partial"
+        journals.append(Journal(out.with_name(name), made_from=json.dumps(made_from, sort_keys=True)))
+        binned = replace(data, edges=_edges(network, train))
+        return Fit(network, *_fit(network, binned, seed=seed, config=recipe, journal=journals[-1]))
+
+    chosen, kept, tried = search(config, fit, objective=objective.name)
+    network, scores = kept.network, _score(kept.network, data, train)
     checkpoint = artifacts.Checkpoint(
         weights={key: value.cpu().numpy() for key, value in network.state_dict().items()},
         scaler=dict(scaler),
         baseline=objective.baseline(scores, time_days=train.time_days, event=train.event),
-        history=history,
+        history=kept.history,
         attributes={
             "name": name,
             "repeat": repeat,
@@ -145,24 +152,31 @@ def run(
             "seed": seed,
             "model": model.model_dump(mode="json"),
             "feature_dim": bags.width,
-            "epoch": epoch,
+            "epoch": kept.epoch,
             "chosen_on": _CHOICE.get(config.checkpoint, "last epoch"),
             "excluded": bags.excluded,
             "train_risk_median": float(np.median(objective.risk(scores))),
-            "recipe": config.model_dump(mode="json", exclude={"seeds"}),
+            "recipe": chosen.model_dump(mode="json", exclude={"seeds"}),
+            "search": tried,
             **{f"n_{role}": len(group) for role, group in groups.items()},
             **{f"n_{role}_events": int(group.event.sum()) for role, group in groups.items()},
             **digests(genes),
         },
     )
     artifacts.write_checkpoint(out, checkpoint, options=common.model_dump(mode="json"), inputs=sources)
-    journal.remove()
+    for journal in journals:
+        journal.remove()
 
 
 def _check(groups: dict[str, Group], *, config: Train) -> None:
     train = groups["train"]
     if not train.event.any():
         raise InputError(f"expected events among the training patients, found none in {len(train)}. Check the splits.")
+    if config.search is not None and not groups["validation"].event.any():
+        raise InputError(
+            f"train.search expects validation patients with events to choose by, found {len(groups['validation'])} "
+            "patients and no event. Raise splits.validation_fraction, or leave train.search out."
+        )
     role = _CHOICE.get(config.checkpoint)
     if role is not None and not groups[role].event.any():
         remedy = "Raise splits.validation_fraction, or set" if role == "validation" else "Draw other splits, or set"

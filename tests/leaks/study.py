@@ -1,0 +1,200 @@
+"""A small study as a user brings it, taken through the stages; what is planted, poisoned or put in another order."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from tests.builders import Study, write_features_file
+from tests.models.test_baselines import SMALL
+from tta_pipeline import config
+from tta_pipeline.io import artifacts, tables
+from tta_pipeline.io.artifacts import Predictions
+from tta_pipeline.model_sections import ARCHITECTURES
+from tta_pipeline.stages import cohort, evaluate, pathways, splits, train
+
+GENES, WIDTH = 12, 6
+SETS = {"LATE": ["G04", "G03", "G05"], "FIRST": ["G00", "G01", "G02", "G03"], "OTHER": ["G11", "G06", "G09", "G08"]}
+# Options of an architecture; one that is not named here takes those of SMALL that its section has.
+OPTIONS: dict[str, dict[str, Any]] = {"tta": {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}}
+QUICK = {"epochs": 2, "batch_size": 8, "patches": 4, "bins": 2, "learning_rate": 0.01, "device": "cpu"}
+
+
+@dataclass
+class Raw:
+    """The files of a study before they are written.
+
+    outcome: time_days, event, age and stage by patient. expression: patients x genes.
+    bags: slide -> (patient, features).
+    """
+
+    outcome: pd.DataFrame
+    expression: pd.DataFrame
+    bags: dict[str, tuple[str, np.ndarray]]
+    sets: dict[str, list[str]] = field(default_factory=lambda: dict(SETS))
+
+
+def draw(*, patients: int = 40, planted: bool = False) -> Raw:
+    """Patients with one or two slides of 3 to 9 patches; nothing but what is planted has to do with outcomes.
+
+    planted: minus the logarithm of the time is written into a gene, a feature and the age.
+    """
+    generator = np.random.default_rng(0)
+    ids = [f"P{number:03d}" for number in range(patients)]
+    time_days = np.round(generator.exponential(1000, patients), 1) + 1
+    age = generator.uniform(30, 80, patients)
+    expression = generator.standard_normal((patients, GENES)).round(3)
+    lengths = generator.integers(3, 10, (patients, 2))
+    features = [generator.standard_normal((int(sum(two)), WIDTH)) for two in lengths]
+    if planted:
+        leak = -np.log(time_days)
+        leak = (leak - leak.mean()) / leak.std()
+        age, expression[:, 0] = 50 + 10 * leak, 3 * leak
+        for own, value in zip(features, leak, strict=True):
+            own[:, 0] = 3 * value
+    bags = {}
+    for number, (name, own) in enumerate(zip(ids, features, strict=True)):
+        first = int(lengths[number, 0])
+        slides = [own[:first], own[first:]] if number % 2 else [own]
+        bags |= {f"{name}-{slide}": (name, one.astype(np.float16)) for slide, one in enumerate(slides)}
+    outcome = {"time_days": time_days, "event": np.arange(patients) % 3 != 0, "age": age.round(2)}
+    outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, patients)]
+    genes = [f"G{number:02d}" for number in range(GENES)]
+    return Raw(pd.DataFrame(outcome, index=ids), pd.DataFrame(expression, index=ids, columns=genes), bags)
+
+
+def shuffled(raw: Raw, *, seed: int) -> Raw:
+    """The same study, its patients, slides, genes, sets and the genes of its sets written in another order."""
+    generator = np.random.default_rng(seed)
+
+    def mix(names: Sequence[str]) -> list[str]:
+        return [names[index] for index in generator.permutation(len(names))]
+
+    patients = list(raw.outcome.index)
+    return Raw(
+        outcome=raw.outcome.loc[mix(patients)],
+        expression=raw.expression.loc[mix(patients), mix(list(raw.expression))],
+        bags={slide: raw.bags[slide] for slide in mix(list(raw.bags))},
+        sets={name: mix(raw.sets[name]) for name in mix(list(raw.sets))},
+    )
+
+
+def write(raw: Raw, folder: Path) -> config.Inputs:
+    """The sheets and files of a study in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, (slide, (patient, features)) in enumerate(raw.bags.items()):  # the names of files follow the order too
+        write_features_file(folder / f"features/{number:03d}.h5", features)
+        rows.append([slide, patient, f"features/{number:03d}.h5"])
+    pd.DataFrame(rows, columns=["slide_id", "patient_id", "features"]).to_csv(folder / "sheet.csv", index=False)
+    raw.outcome.astype({"event": int}).to_csv(folder / "clinical.csv", index_label="patient_id")
+    raw.expression.to_csv(folder / "rna.csv", index_label="patient_id")
+    lines = ["\t".join([name, "", *genes]) for name, genes in raw.sets.items()]
+    (folder / "sets.gmt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return config.Inputs(
+        slides=folder / "sheet.csv",
+        clinical=folder / "clinical.csv",
+        expression=folder / "rna.csv",
+        expression_unit="z-scores",
+        gene_names=None,
+        gene_sets=folder / "sets.gmt",
+        covariates=("age", "stage"),
+    )
+
+
+def prepare(raw: Raw, folder: Path) -> Study:
+    """The study after cohort, pathways and splits."""
+    inputs = write(raw, folder / "raw")
+    cohort.run(out=folder, inputs=inputs, config=config.Cohort(), bad_slides=config.BadSlides())
+    read_genes(folder, inputs)
+    drawn = config.Splits(folds=3, validation_fraction=0.25)
+    splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=folder / "parts.tsv", config=drawn)
+    return Study(folder, list(raw.outcome.index))
+
+
+def read_genes(folder: Path, inputs: config.Inputs) -> None:
+    """The pathways stage."""
+    pathways.run(
+        patients=folder / "patients.tsv",
+        inputs=inputs,
+        out=folder / "pathways.h5",
+        coverage=folder / "coverage.tsv",
+        config=config.Pathways(),
+    )
+
+
+def _taken(study: Study, stage: Callable[..., None]) -> dict[str, Any]:
+    """The files of a study that a stage takes, as its signature says."""
+    files = study.inputs | {"covariates": study.folder / "covariates.tsv"}
+    return {name: file for name, file in files.items() if name in signature(stage).parameters}
+
+
+def fit(study: Study, architecture: str, **options: Any) -> Path:
+    """The artifact of the train stage of fold 0."""
+    section = ARCHITECTURES[architecture]
+    known = OPTIONS.get(architecture) or {key: value for key, value in SMALL.items() if key in section.model_fields}
+    out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
+    train.run(
+        **_taken(study, train.run),
+        repeat=0,
+        fold=0,
+        seed=0,
+        name="small",
+        out=out,
+        model=section(architecture=architecture, **known),  # type: ignore[arg-type]
+        config=config.Train.model_validate(QUICK | options),
+        bad_slides=config.BadSlides(),
+    )
+    return out
+
+
+def predict(study: Study, trained: Path) -> Predictions:
+    """What the evaluate stage says of the test patients."""
+    out = study.folder / "evaluate.h5"
+    evaluate.run(
+        trained=trained,
+        **_taken(study, evaluate.run),
+        out=out,
+        config=config.Evaluate(device="cpu", exchanges=0),
+        bad_slides=config.BadSlides(),
+    )
+    return artifacts.read_predictions(out)
+
+
+def content(path: Path) -> dict[str, str]:
+    """Every dataset and attribute of a train artifact, by name; equal text means equal numbers, bit for bit."""
+    found: dict[str, str] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.update({name: repr(node[()].tolist())}) if _holds(node) else None)
+        found |= {f"attributes/{key}": repr(value) for key, value in json.loads(file.attrs["model"]).items()}
+    return found
+
+
+def _holds(node: h5py.Group | h5py.Dataset) -> bool:
+    return isinstance(node, h5py.Dataset)
+
+
+def traces(clean: Path, other: Path) -> set[str]:
+    """Names of what differs between two artifacts."""
+    left, right = content(clean), content(other)
+    return {name for name in left.keys() | right.keys() if left.get(name) != right.get(name)}
+
+
+def tested(study: Study) -> list[str]:
+    """The test patients of fold 0."""
+    table = tables.read_table(study.folder / "splits.tsv", columns=tables.SPLITS)
+    return list(table.loc[(table["fold"] == 0) & (table["role"] == "test"), "patient_id"])
+
+
+def change_outcomes(study: Study, changed: pd.DataFrame) -> None:
+    """Write other times and events of some patients into patients.tsv."""
+    table = tables.read_table(study.folder / "patients.tsv", columns=tables.PATIENTS).set_index("patient_id")
+    table.loc[changed.index, ["time_days", "event"]] = changed[["time_days", "event"]]
+    table = table.astype({"event": bool}).reset_index()
+    tables.write_table(study.folder / "patients.tsv", table, columns=tables.PATIENTS)

@@ -1,0 +1,82 @@
+"""Learning rate and weight decay, chosen on the validation part of the training fold: one small grid for all models."""
+
+import itertools
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tta_pipeline.config import Train
+from tta_pipeline.errors import InputError
+from tta_pipeline.models.batch import RiskModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained network, its history by column, and the epoch (from 1) whose weights it holds."""
+
+    network: RiskModel
+    history: dict[str, NDArray[np.float64]]
+    epoch: int
+
+
+def combinations(config: Train) -> list[Train]:
+    """The recipe with each pair of values of its grid, the learning rate varying slowest; itself without a grid."""
+    if config.search is None:
+        return [config]
+    pairs = itertools.product(config.search.learning_rate, config.search.weight_decay)
+    return [
+        config.model_copy(update={"search": None, "learning_rate": rate, "weight_decay": decay})
+        for rate, decay in pairs
+    ]
+
+
+def search(
+    config: Train, fit: Callable[[int, Train], Fit], *, objective: str
+) -> tuple[Train, Fit, list[dict[str, float]]]:
+    """Train with each combination, and keep the one of the lowest loss on the validation part.
+
+    The loss is that of the weights which the combination ends with: of the last epoch, or of the epoch that
+    `checkpoint: validation` chooses. Of equal ones the first is kept.
+
+    Parameters
+    ----------
+    fit
+        Number of a combination and its recipe -> what training makes of it, on training patients; its history holds
+        `validation_<objective>`.
+    objective
+        Name of the loss that is compared.
+
+    Returns
+    -------
+    recipe, fit, tried
+        The combination that is kept, what it made, and a row of learning_rate, weight_decay and validation loss for
+        each that was tried; no row where the recipe has no grid.
+
+    Raises
+    ------
+    InputError
+        The loss of every combination is undefined.
+    """
+    recipes = combinations(config)
+    if config.search is None:
+        return config, fit(0, config), []
+    column, best, tried = f"validation_{objective}", None, []
+    for number, recipe in enumerate(recipes):
+        found = fit(number, recipe)
+        loss = float(found.history[column][found.epoch - 1]) if column in found.history else math.nan
+        tried.append({"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, column: loss})
+        log.info("tried %s", " ".join(f"{key}={value:g}" for key, value in tried[-1].items()))
+        if math.isfinite(loss) and (best is None or loss < best[0]):
+            best = loss, recipe, found
+    if best is None:
+        raise InputError(
+            f"train.search: expected a loss on the validation part to choose by, found none that is defined for any of "
+            f"{len(recipes)} combinations. Raise splits.validation_fraction, or leave train.search out."
+        )
+    return best[1], best[2], tried
