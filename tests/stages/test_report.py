@@ -16,8 +16,8 @@ from PIL import Image
 from tta_pipeline.cli import run as command
 from tta_pipeline.config import Report
 from tta_pipeline.errors import ArtifactError, InputError
-from tta_pipeline.io import artifacts, tables
-from tta_pipeline.io import report as files
+from tta_pipeline.io import artifacts, report_tables, tables
+from tta_pipeline.reporting import fits, pictures
 from tta_pipeline.stages import report
 
 PATIENTS, FOLDS = 60, 3
@@ -103,7 +103,7 @@ def write_study(
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
                 about["model"] = {"architecture": "tta", "anchors": number == 0, "modalities": ["a", "b"][: number + 1]}
-                known = {report.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
+                known = {fits.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
                 loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
                 artifacts.write_checkpoint(
                     given["trained"][-1],
@@ -115,7 +115,7 @@ def write_study(
 
 
 def read(out, name):
-    return tables.read_table(out / f"{name}.tsv", columns=files.TABLES[name])
+    return tables.read_table(out / f"{name}.tsv", columns=report_tables.TABLES[name])
 
 
 @pytest.fixture(scope="module")
@@ -353,10 +353,10 @@ def test_truth_that_does_not_fit(study, tmp_path, content, match):
 
 def test_a_choice_on_the_test_part_is_said_in_every_table_and_figure(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(report.figures, "training", lambda _, *, title: drawn.append(title))
-    survival = report.figures.survival
+    monkeypatch.setattr(pictures.figures, "training", lambda _, *, title: drawn.append(title))
+    survival = pictures.figures.survival
     monkeypatch.setattr(
-        report.figures, "survival", lambda *a, title, **k: (drawn.append(title), survival(*a, title=title, **k))[1]
+        pictures.figures, "survival", lambda *a, title, **k: (drawn.append(title), survival(*a, title=title, **k))[1]
     )
     report.run(**write_study(tmp_path, chosen_on="test"), out=tmp_path / "report", config=CONFIG)
     labelled = ["tta [chosen on the test part]", "genes [chosen on the test part]"]

@@ -71,6 +71,24 @@ def summarise_scores(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=MODELS)
 
 
+def training_outcomes(roles: pd.DataFrame, cohort: pd.DataFrame) -> dict[tuple[int, int], Outcomes]:
+    """Outcomes of the patients who trained, by repeat and fold.
+
+    Parameters
+    ----------
+    roles
+        repeat, fold, patient_id, role.
+    cohort
+        patient_id, time_days, event.
+    """
+    train = roles[roles["role"] == "train"].merge(cohort, on="patient_id")
+    outcomes = {}
+    for repeat, fold in train[["repeat", "fold"]].drop_duplicates().itertuples(index=False):
+        own = train[(train["repeat"] == repeat) & (train["fold"] == fold)]
+        outcomes[repeat, fold] = Outcomes(own["time_days"].to_numpy(float), own["event"].to_numpy(bool))
+    return outcomes
+
+
 def _scores(prediction: Prediction, *, train: Outcomes) -> Iterator[Score]:
     part, horizons = prediction.part, prediction.horizons_days.tolist()
     test = Outcomes(part.time_days, part.event)
