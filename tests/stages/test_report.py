@@ -39,6 +39,7 @@ def write_study(
     median=True,
     quality=1.0,
     chosen_on="last epoch",
+    covariates=None,
 ):
     """Arguments of `report.run` for a study whose first model knows more of the true risk than the second."""
     generator = np.random.default_rng(0)
@@ -46,6 +47,7 @@ def write_study(
     truth = generator.normal(size=PATIENTS)
     fold_of = np.arange(PATIENTS) % FOLDS
     time_days = generator.exponential(900 * np.exp(-2 * truth)) + 1
+    survival = np.exp(-0.7 * 365 / 900 * np.exp(2 * truth))[:, None]  # 0.7: of the deaths are seen
     event = (generator.random(PATIENTS) < 0.7) & (fold_of != no_events_in_fold)
 
     def table(name, columns, rows):
@@ -63,6 +65,7 @@ def write_study(
         "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5") for name in names]),
         "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),
         "manifests": [],
+        "covariates": table("covariates", tables.COVARIATES, covariates or []),
         "coverage": table("coverage", tables.COVERAGE, COVERAGE),
         "splits": table(
             "splits",
@@ -91,9 +94,9 @@ def write_study(
                         risk=risk[test],
                         time_days=time_days[test],
                         event=event[test],
-                        survival=np.ones((len(test), 1), dtype=np.float32),
+                        survival=survival[test].astype(np.float32),
                         horizons_days=np.array([365.0]),
-                        curves=np.ones((len(test), 1), dtype=np.float32),
+                        curves=survival[test].astype(np.float32),
                         curve_days=np.array([365.0]),
                         exchanged={"genomics": np.stack([np.roll(risk[test], 1 + draw) for draw in range(3)])},
                         attributes=about,
@@ -417,3 +420,40 @@ def test_slides_that_were_tiled_and_those_that_could_not_be_used(study, tmp_path
     assert ("2 slides were tiled: 25 mm² of tissue, 80 tiles kept" in page) == (n_slides == 2)
     assert ("6 with too much ink" in page) == (n_slides == 2)
     assert ("4 out of focus" in page) == (n_slides == 2)
+
+
+def test_calibration_and_hazards_stand_in_tables_and_on_the_page(study):
+    _, out = study
+    calibration, hazards = read(out, "calibration"), read(out, "hazards")
+    whole = calibration[calibration["bin"] == 0]
+    assert whole["model"].tolist() == hazards["model"].tolist() == ["tta", "genes"]
+    assert whole["n"].tolist() == [PATIENTS, PATIENTS]
+    assert calibration["bin"].tolist() == [0, 1, 2, 3, 4, 5] * 2
+    wide = calibration[calibration["low"] < calibration["high"]]
+    assert (wide["predicted"] > wide["low"]).all()
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for row in hazards.to_dict("records"):
+        assert f"<td>{row['chi2']:.2f}</td>" in page
+    assert (out / "calibration_tta.png").is_file()
+    assert read(out, "added_value").empty
+    assert "the study names no clinical covariates (inputs.covariates)" in page
+
+
+def test_clinical_covariates_are_held_against_the_risks(tmp_path):
+    generator = np.random.default_rng(1)
+    given = write_study(tmp_path, models=("tta",))
+    truth = pd.read_csv(tmp_path / "truth.tsv", sep="\t")
+    rows = [
+        *((name, "age", f"{60 + 10 * (risk + generator.normal(0, 0.2)):.0f}") for name, risk in truth.to_numpy()),
+        *((name, "race", "abc"[number % 3]) for number, name in enumerate(truth["patient_id"])),
+    ]
+    table = pd.DataFrame(rows, columns=list(tables.COVARIATES))
+    tables.write_table(given["covariates"], table, columns=tables.COVARIATES)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    added = read(tmp_path / "out", "added_value").set_index("covariate")
+    assert list(added.index) == ["age", "race"]
+    assert added.loc["age", "p_alone"] < 0.05
+    assert added.loc["age", "c_covariate"] > 0.7
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert f"{added.loc['age', 'c_covariate']:.3f}" in page
+    assert "not tested: 3 values that are neither numbers nor stages" in page

@@ -124,6 +124,52 @@ GROUPS = {
     "p": "float64",
     "reason": "string",
 }
+# One row per model, horizon and bin of patients by prediction (0: all); numerics.risk_checks says what the columns are.
+CALIBRATION = {
+    "model": "string",
+    "repeat": "int64",
+    "seed": "int64",
+    "at_days": "float64",
+    "bin": "int64",
+    "n": "int64",
+    "n_events": "int64",
+    "predicted": "float64",
+    "observed": "float64",
+    "low": "float64",
+    "high": "float64",
+    "ratio": "float64",
+    "difference": "float64",
+    "missing": "int64",
+    "reason": "string",
+}
+# One row per model: the test of proportional hazards of its risk.
+HAZARDS = {
+    "model": "string",
+    "repeat": "int64",
+    "seed": "int64",
+    "correlation": "float64",
+    "chi2": "float64",
+    "p": "float64",
+    "n_events": "int64",
+    "reason": "string",
+}
+# One row per model and clinical covariate; numerics.risk_checks says what the columns are.
+ADDED_VALUE = {
+    "model": "string",
+    "repeat": "int64",
+    "seed": "int64",
+    "covariate": "string",
+    "scale": "string",
+    "n": "int64",
+    "missing": "int64",
+    "c_covariate": "float64",
+    "c_risk": "float64",
+    "p_alone": "float64",
+    "p_risk": "float64",
+    "p_covariate": "float64",
+    "verdict": "string",
+    "reason": "string",
+}
 # One row per repeat and fold of the splits.
 EVENTS = {
     "repeat": "int64",
@@ -154,6 +200,9 @@ TABLES = {
     "modalities": MODALITIES,
     "ablations": ABLATIONS,
     "groups": GROUPS,
+    "calibration": CALIBRATION,
+    "hazards": HAZARDS,
+    "added_value": ADDED_VALUE,
     "events": EVENTS,
     "attrition": ATTRITION_STEPS,
     "bad_slides": BAD_SLIDES,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tta_pipeline.io import cohort_figures, figures, slide_figures
+from tta_pipeline.io import calibration_figures, cohort_figures, figures, slide_figures
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
 from tta_pipeline.numerics import findings
 from tta_pipeline.numerics.groups import RiskGroups, kaplan_meier, numbers_at_risk
@@ -39,6 +39,8 @@ def draw(
         pictures[f"survival_{row['model']}"] = _survival(
             groups[row["model"]], model=row["model"], p=row["p"], confidence=confidence
         )
+    for model, rows in made["calibration"].groupby("model", sort=False):
+        pictures[f"calibration_{model}"] = calibration_figures.calibration(rows, title=str(model))
     for model, own in checkpoints.items():
         picture = figures.training([one.history for one in own], title=model)
         if picture is not None:
@@ -68,5 +70,5 @@ def _survival(groups: RiskGroups, *, model: str, p: float, confidence: float) ->
                 at_risk=numbers_at_risk(time_days, at_days=ticks_days),
             )
         )
-    note = "log-rank p not defined" if np.isnan(p) else f"log-rank p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    note = "log-rank p not defined" if np.isnan(p) else f"log-rank p {findings.shown_p(p)}"
     return figures.survival(curves, ticks_days=ticks_days, title=model, note=note)

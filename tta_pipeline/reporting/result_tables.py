@@ -8,6 +8,7 @@ from tta_pipeline.config import Report
 from tta_pipeline.numerics import results
 from tta_pipeline.numerics.groups import RiskGroups, group_row, split_by_risk
 from tta_pipeline.numerics.modalities import modality_check
+from tta_pipeline.numerics.risk_checks import added_table, calibration_table, hazards_table
 from tta_pipeline.numerics.scores import score_parts, summarise_scores
 from tta_pipeline.numerics.time_metrics import Outcomes
 from tta_pipeline.reporting.fits import FIT, Checkpoints, Evaluated, train_medians
@@ -18,15 +19,18 @@ def make_results(
     *,
     checkpoints: Checkpoints,
     training: Mapping[tuple[int, int], Outcomes],
+    covariates: pd.DataFrame,
     truth: Mapping[str, float] | None,
     config: Report,
 ) -> dict[str, pd.DataFrame]:
-    """C-indices, comparisons, variants, scores over time and the worth of modalities, by the name of the table.
+    """C-indices, comparisons, variants, scores over time, the worth of modalities and checks of the risks, by table.
 
     Parameters
     ----------
     training
         Repeat and fold -> outcomes of the patients who trained.
+    covariates
+        patient_id, covariate, value of the clinical covariates; may be empty.
     truth
         patient_id -> true risk, where it is known.
     """
@@ -42,6 +46,9 @@ def make_results(
         "modalities": modality_check(
             models, found.exchanged, samples=config.bootstrap, seed=config.seed, confidence=config.confidence
         ),
+        "calibration": calibration_table(found.predictions, confidence=config.confidence),
+        "hazards": hazards_table(models),
+        "added_value": added_table(models, covariates),
     }
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)

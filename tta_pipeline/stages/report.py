@@ -25,6 +25,7 @@ def run(
     patients: Path,
     slides: Path,
     attrition: Path,
+    covariates: Path,
     manifests: list[Path],
     coverage: Path,
     splits: Path,
@@ -39,7 +40,7 @@ def run(
 
     Parameters
     ----------
-    patients, slides, attrition
+    patients, slides, attrition, covariates
         Tables of the cohort stage.
     manifests
         Manifests of the features jobs; none where the slides table names ready-made features.
@@ -77,8 +78,14 @@ def run(
     origins = [hdf5.read_origin(path) for path in (*trained, *evaluated)]
 
     groups = risk_groups(found, checkpoints)
-    training = training_outcomes(roles, cohort)
-    made = make_results(found, checkpoints=checkpoints, training=training, truth=truth, config=config)
+    made = make_results(
+        found,
+        checkpoints=checkpoints,
+        training=training_outcomes(roles, cohort),
+        covariates=tables.read_table(covariates, columns=tables.COVARIATES),
+        truth=truth,
+        config=config,
+    )
     made["groups"] = group_table(groups)
     made |= make_cohort(
         cohort,
@@ -126,6 +133,9 @@ def _warnings(
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),
+        *findings.of_calibration(made["calibration"]),
+        *findings.of_hazards(made["hazards"]),
+        *findings.of_added_value(made["added_value"]),
         *findings.of_attrition(made["attrition"]),
         *findings.of_coverage(sets),
     ]
