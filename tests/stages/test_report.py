@@ -105,6 +105,7 @@ def write_study(
                     inputs=inputs,
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
+                about |= {"n_parameters": 1234, "recipe": {"epochs": 3}}
                 about["model"] = {"architecture": "tta", "anchors": number == 0, "modalities": ["a", "b"][: number + 1]}
                 known = {fits.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
                 loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
@@ -292,6 +293,11 @@ def test_from_the_command_line_with_benchmarks(study, tmp_path):
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Time and memory" in text
     assert "12.5" in text
+    costs = read(tmp_path / "out", "costs").set_index("model")
+    assert costs.loc["tta", ["n_fits", "n_jobs", "n_parameters", "epochs"]].tolist() == [3, 1, 1234, 3]
+    assert costs.loc["tta", "seconds_per_epoch"] == pytest.approx(12.5 / 3)
+    assert costs.loc["genes", ["seconds_per_epoch", "peak_mb"]].isna().all()
+    assert "<td>1,234</td><td>3</td>" in text
 
 
 def refused(study, tmp_path, *, error, match, **changes):

@@ -40,6 +40,7 @@ SUMMARY = {
     "c_mean": "float64",
     "c_std_folds": "float64",
     "c_std_seeds": "float64",
+    "c_std_repeats": "float64",
     "c_pooled": "float64",
     "c_low": "float64",
     "c_high": "float64",
@@ -170,6 +171,16 @@ ADDED_VALUE = {
     "verdict": "string",
     "reason": "string",
 }
+# One row per model; numerics.training_costs says what the columns are.
+COSTS = {
+    "model": "string",
+    "n_fits": "int64",
+    "n_parameters": "float64",
+    "epochs": "float64",
+    "n_jobs": "int64",
+    "seconds_per_epoch": "float64",
+    "peak_mb": "float64",
+}
 # One row per repeat and fold of the splits.
 EVENTS = {
     "repeat": "int64",
@@ -203,6 +214,7 @@ TABLES = {
     "calibration": CALIBRATION,
     "hazards": HAZARDS,
     "added_value": ADDED_VALUE,
+    "costs": COSTS,
     "events": EVENTS,
     "attrition": ATTRITION_STEPS,
     "bad_slides": BAD_SLIDES,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,21 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
         for one in checkpoints
         if TRAIN_MEDIAN in one.attributes
     }
+
+
+def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
+    """One row per fit: model, name, repeat, fold, seed, and its parameters and epochs, NaN where it does not say."""
+    rows = [
+        (model, *(one.attributes[name] for name in ("name", *FIT)), *_size_and_length(one.attributes))
+        for model, own in checkpoints.items()
+        for one in own
+    ]
+    table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs"])
+    return table.astype({"n_parameters": "float64", "epochs": "float64"})
+
+
+def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:
+    return attributes.get("n_parameters", np.nan), attributes.get("recipe", {}).get("epochs", np.nan)
 
 
 def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Path, remedy: str) -> None:

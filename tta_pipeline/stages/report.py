@@ -8,13 +8,14 @@ import pandas as pd
 
 from tta_pipeline.config import Report
 from tta_pipeline.io import hdf5, provenance, report_page, report_tables, tables
-from tta_pipeline.io.benchmarks import read_benchmarks
+from tta_pipeline.io.benchmarks import read_benchmarks, read_training_jobs
 from tta_pipeline.io.truth import read_truth
 from tta_pipeline.numerics import findings, flow
 from tta_pipeline.numerics.scores import training_outcomes
+from tta_pipeline.numerics.training_costs import cost_table
 from tta_pipeline.reporting import page, pictures
 from tta_pipeline.reporting.cohort_tables import make_cohort
-from tta_pipeline.reporting.fits import ON_TEST, Evaluated, excluded, read_evaluated, read_trained
+from tta_pipeline.reporting.fits import ON_TEST, Evaluated, excluded, fit_table, read_evaluated, read_trained
 from tta_pipeline.reporting.result_tables import group_table, make_results, risk_groups
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def run(
         config=config,
     )
     made["groups"] = group_table(groups)
+    made["costs"] = cost_table(fit_table(checkpoints), read_training_jobs(benchmarks))
     made |= make_cohort(
         cohort,
         roles,

@@ -146,6 +146,7 @@ def run(
             "epoch": epoch,
             "chosen_on": _CHOICE.get(config.checkpoint, "last epoch"),
             "excluded": bags.excluded,
+            "n_parameters": sum(one.numel() for one in network.parameters()),
             "train_risk_median": float(np.median(objective.risk(scores))),
             "recipe": config.model_dump(mode="json", exclude={"seeds"}),
             **{f"n_{role}": len(group) for role, group in groups.items()},

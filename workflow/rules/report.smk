@@ -25,6 +25,7 @@ rule report:
         calibration_table="results/report/calibration.tsv",
         hazards=report("results/report/hazards.tsv", caption="../report/hazards.rst", category="Risk"),
         added_value=report("results/report/added_value.tsv", caption="../report/added_value.rst", category="Risk"),
+        costs=report("results/report/costs.tsv", caption="../report/costs.rst", category="Training"),
         events_table="results/report/events.tsv",
         attrition_table="results/report/attrition.tsv",
         c_index=report("results/report/c_index.png", caption="../report/c_index.rst", category="Risk"),
