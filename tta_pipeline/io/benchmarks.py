@@ -36,12 +36,17 @@ def read_benchmarks(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_training_jobs(paths: Sequence[Path]) -> pd.DataFrame:
-    """Time and memory of each job of the train stage, from `.../benchmarks/train/<model>/r<repeat>_f<fold>_s<seed>.tsv`.
+    """Time and memory of each job of the train stage.
+
+    Parameters
+    ----------
+    paths
+        `.../train/<model>/r<repeat>_f<fold>_s<seed>.tsv`; files of other stages are passed over.
 
     Returns
     -------
     Columns name (of the model), repeat, fold, seed, s, max_rss_mb: mean seconds and largest resident memory of the
-    job, NaN where Snakemake could not measure. Files of other stages are passed over.
+    job, NaN where Snakemake could not measure.
 
     Raises
     ------
@@ -69,4 +74,4 @@ def _read(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     if not {"s", "max_rss"} <= set(table.columns):
         raise ArtifactError(f"{path}: expected the columns s and max_rss, found {list(table.columns)}.")
-    return table[["s", "max_rss"]].apply(pd.to_numeric, errors="coerce")
+    return pd.DataFrame({name: pd.to_numeric(table[name], errors="coerce") for name in ("s", "max_rss")})

@@ -51,6 +51,6 @@ def spread_of_c(parts: Sequence[Fold]) -> Spread:
 
 
 def root_mean_variance(groups: Sequence[Sequence[float]]) -> float:
-    """Root of the mean over groups of their variance (ddof 1); groups of one value do not count, NaN where none does."""
+    """Root of the mean over groups of their variance (ddof 1); groups of one value do not count, NaN if none does."""
     variances = [float(np.var(group, ddof=1)) for group in groups if len(group) > 1]
     return float(np.sqrt(np.mean(variances))) if variances else np.nan
