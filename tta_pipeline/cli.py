@@ -34,6 +34,7 @@ STAGES = {
 }
 COMMANDS = {
     "check": "read everything of a study but pixels, and say who is in and every problem",
+    "table": "models by cohorts, from the reports of several studies",
     "sheet": "write the sheet of slides from a folder of downloads",
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,8 +1,6 @@
 """The report's figures and its one HTML page, written whole."""
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,12 +9,13 @@ import jinja2
 import numpy as np
 
 from tta_pipeline.io.drawing import DAYS_PER_YEAR
+from tta_pipeline.io.whole_files import write_whole
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
     """Write each PNG as `<name>.png`."""
     for name, png in pictures.items():
-        _write_whole(folder / f"{name}.png", png)
+        write_whole(folder / f"{name}.png", png)
 
 
 def write_page(path: Path, content: Mapping[str, object]) -> None:
@@ -32,7 +31,7 @@ def write_page(path: Path, content: Mapping[str, object]) -> None:
         base64=lambda png: base64.b64encode(png).decode("ascii"),
     )
     template = resources.files("tta_pipeline.io").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    _write_whole(path, environment.from_string(template).render(content).encode("utf-8"))
+    write_whole(path, environment.from_string(template).render(content).encode("utf-8"))
 
 
 def _number(value: float, digits: int = 0) -> str:
@@ -43,16 +42,3 @@ def _p_value(value: float) -> str:
     if np.isnan(value):
         return "–"  # noqa: RUF001
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
