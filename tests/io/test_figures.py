@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tta_pipeline.io import cohort_figures, figures
+from tta_pipeline.io import calibration_figures, cohort_figures, figures
 
 SUMMARY = pd.DataFrame(
     {
@@ -30,6 +30,12 @@ STEPS = pd.DataFrame(
 EVENTS = pd.DataFrame({"repeat": 0, "fold": range(3), "n_test_events": [0, 12, 7]})
 SETS = pd.DataFrame({"genes": [10, 0, 200], "available": [9, 0, 150], "kept": [True, False, True]})
 
+CALIBRATION = pd.DataFrame(
+    [(365.0, 0, 0.5, 0.6, 0.5, 0.7, 0.8), (365.0, 1, 0.2, np.nan, np.nan, np.nan, np.nan)]
+    + [(day, 0, *[np.nan] * 5) for day in (730.0, 1095.0, 1460.0)],
+    columns=["at_days", "bin", "predicted", "observed", "low", "high", "ratio"],
+)
+
 
 def curve(label):
     days = np.array([0.0, 200, 500])
@@ -46,6 +52,7 @@ def curve(label):
 
 
 DRAW = {
+    "calibration": lambda: calibration_figures.calibration(CALIBRATION, title="tta"),
     "c_index": lambda: figures.c_index(RUNS, SUMMARY),
     "comparisons": lambda: figures.comparisons(PAIRS),
     "survival": lambda: figures.survival(

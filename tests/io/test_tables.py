@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_pipeline.errors import ArtifactError
-from tta_pipeline.io import report, tables
+from tta_pipeline.io import report_tables, tables
 
 PACKAGE = Path(tables.__file__).parents[1]
 HEADER = "\t".join(tables.PATIENTS) + "\n"
@@ -107,7 +107,7 @@ def test_a_cell_may_name_every_gene(tmp_path: Path) -> None:
 
 HOSTILE = ["=cmd|'/c calc'!A1", "+1", "-x", "@y", "\t=1", "\r\n=1", "\r=1", "\uff1d1", "'=quoted"]
 OURS = ("PATIENTS", "SLIDES", "COVARIATES", "SHEET", "BATCHES", "ATTRITION", "MANIFEST", "QUALITY", "COVERAGE", "PARTS")
-WRITTEN = {name: getattr(tables, name) for name in (*OURS, "SPLITS")} | dict(report.TABLES)
+WRITTEN = {name: getattr(tables, name) for name in (*OURS, "SPLITS")} | dict(report_tables.TABLES)
 
 
 @pytest.mark.parametrize("columns", WRITTEN.values(), ids=WRITTEN)

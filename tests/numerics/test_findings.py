@@ -90,3 +90,42 @@ def test_losses_after_the_cohort_and_pairs_not_compared():
     assert findings.of_attrition(steps) == ["Left out at the features stage: 2 slides (no tissue)."]
     row = {"model_a": "a", "model_b": "b", "verdict": "not compared", "reason": "why"}
     assert findings.of_comparisons(pd.DataFrame([row])) == ["a and b are not compared: why."]
+
+
+def test_a_calibration_is_named_where_most_bins_lie_outside():
+    table = pd.DataFrame(
+        {
+            "model": ["a"] * 5 + ["b"] * 5,
+            "bin": [0, 1, 2, 3, 4] * 2,
+            "predicted": [0.5, 0.0, 0.5, 0.99, 0.1, 0.5, 0.0, 0.5, 0.9, 0.1],
+            "low": [0.4, 0.2, 0.3, 0.6, 0.0] * 2,
+            "high": [0.6, 0.6, 0.7, 0.95, 0.0] * 2,  # the last: everybody died, and the interval has no width
+        }
+    )
+    (said,) = findings.of_calibration(table)
+    assert "in most bins of patients (a: 2 of 3): read these risks as an order" in said
+    assert findings.of_calibration(table[table["model"] == "b"]) == []
+
+
+def test_hazards_that_change_are_named_with_p():
+    table = pd.DataFrame({"model": ["a", "b", "c"], "p": [0.01, 0.2, np.nan], "correlation": [-0.3, 0.1, np.nan]})
+    assert findings.of_hazards(table) == [
+        "a: the hazards of its risk are not proportional (p = 0.010): it tells less of late deaths than of early ones."
+    ]
+
+
+def test_risks_that_a_covariate_explains_are_named():
+    table = pd.DataFrame(
+        [
+            ("a", "age", "number", 0.4, "explained by the covariate"),
+            ("b", "age", "number", 0.01, "adds"),
+            ("c", "all of them", "age, stage", 0.06, "explained by the covariate"),
+        ],
+        columns=["model", "covariate", "scale", "p_risk", "verdict"],
+    )
+    assert findings.of_added_value(table) == [
+        "Risks that go with survival by themselves are not shown to add anything beside age (a: p = 0.400): that may "
+        "be all that they tell.",
+        "Risks that go with survival by themselves are not shown to add anything beside the covariates age, stage "
+        "(c: p = 0.060): that may be all that they tell.",
+    ]

@@ -89,7 +89,7 @@ def test_the_level_of_both_tests_where_nothing_is_to_be_found():
     p = np.array([proportional_hazards(study(seed=seed, of_age=0)[0]).p for seed in range(300)])
     assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.035)
     added = [
-        added_value(parts, covariate=ages).p_risk for parts, ages in (study(seed=s, of_risk=0) for s in range(300))
+        added_value(parts, covariates=[ages]).p_risk for parts, ages in (study(seed=s, of_risk=0) for s in range(300))
     ]
     assert np.mean(np.array(added) < 0.05) == pytest.approx(0.05, abs=0.035)
 
@@ -97,7 +97,7 @@ def test_the_level_of_both_tests_where_nothing_is_to_be_found():
 @pytest.mark.parametrize("seed", range(3))
 def test_lifelines_agrees_on_what_each_adds(seed):
     parts, ages = study(seed=seed)
-    found, table = added_value(parts, covariate=ages), frame(parts, ages)
+    found, table = added_value(parts, covariates=[ages]), frame(parts, ages)
     both, risk, age = (fitted(table, names).log_likelihood_ for names in (["risk", "age"], ["risk"], ["age"]))
     assert found.p_risk == pytest.approx(chi2.sf(2 * (both - age), 1), rel=1e-3)
     assert found.p_covariate == pytest.approx(chi2.sf(2 * (both - risk), 1), rel=1e-3)
@@ -112,7 +112,7 @@ def test_a_change_of_scale_of_one_part_changes_nothing():
     moved = [replace(part, risk=5 + 100 * part.risk) if part.fold == 1 else part for part in parts]
     assert proportional_hazards(moved).chi2 == pytest.approx(proportional_hazards(parts).chi2)
     in_months = {name: 12 * age for name, age in ages.items()}
-    ours, theirs = added_value(parts, covariate=ages), added_value(moved, covariate=in_months)
+    ours, theirs = added_value(parts, covariates=[ages]), added_value(moved, covariates=[in_months])
     assert (theirs.p_risk, theirs.p_covariate) == pytest.approx((ours.p_risk, ours.p_covariate))
 
 
@@ -120,15 +120,15 @@ def test_patients_without_the_covariate_are_left_out_and_counted():
     parts, ages = study()
     names = list(ages)
     some = {name: ages[name] for name in names[2:]} | {names[2]: np.nan}
-    found = added_value(parts, covariate=some)
+    found = added_value(parts, covariates=[some])
     assert (found.n, found.missing) == (177, 3)
     assert np.isfinite(found.p_risk)
-    nobody = added_value(parts, covariate={})
+    nobody = added_value(parts, covariates=[{}])
     assert (nobody.n, nobody.missing) == (0, 180)
     assert np.isnan([nobody.p_risk, nobody.p_covariate, nobody.c_covariate.value]).all()
     assert nobody.reason == "no events among 0 patients"
     with pytest.raises(InputError, match="finite covariate, or NaN where unknown, found infinity for 1 patients"):
-        added_value(parts, covariate=ages | {names[0]: np.inf})
+        added_value(parts, covariates=[ages | {names[0]: np.inf}])
 
 
 def test_undefined_is_nan_with_a_reason():
@@ -152,7 +152,7 @@ def test_undefined_is_nan_with_a_reason():
         (parts[:1], known, "collinear"),
         (parts, {name: 60.1 + 7.3 * int(name[1]) for name in ages}, "constant within the strata"),
     ):
-        value = added_value(changed, covariate=covariate)
+        value = added_value(changed, covariates=[covariate])
         assert np.isnan([value.p_risk, value.p_covariate]).all()
         assert reason in value.reason
     same_day = [replace(part, time_days=np.where(part.event, 5.0, 9.0)) for part in parts]
@@ -164,8 +164,23 @@ def test_bad_inputs():
     with pytest.raises(InputError, match="one repeat and seed"):
         proportional_hazards([*parts, replace(parts[0], seed=1)])
     with pytest.raises(InputError, match="one repeat and seed"):
-        added_value([*parts, replace(parts[0], repeat=1)], covariate=ages)
+        added_value([*parts, replace(parts[0], repeat=1)], covariates=[ages])
     risk = parts[0].risk.copy()
     risk[3] = np.nan
     with pytest.raises(InputError, match="finite risk, found NaN or infinity for 1 of 60"):
         proportional_hazards([replace(parts[0], risk=risk), *parts[1:]])
+    with pytest.raises(InputError, match="at least one covariate, found none"):
+        added_value(parts, covariates=[])
+
+
+def test_lifelines_agrees_on_several_covariates_and_on_the_risk_alone():
+    parts, ages = study(seed=4)
+    stage = {name: float(number % 3) for number, name in enumerate(ages)}
+    found = added_value(parts, covariates=[ages, stage])
+    table = frame(parts, ages).assign(stage=list(stage.values()))
+    both, without, risk = (fitted(table, names) for names in (["risk", "age", "stage"], ["age", "stage"], ["risk"]))
+    assert found.p_risk == pytest.approx(chi2.sf(2 * (both.log_likelihood_ - without.log_likelihood_), 1), rel=1e-3)
+    assert found.p_covariate == pytest.approx(chi2.sf(2 * (both.log_likelihood_ - risk.log_likelihood_), 2), rel=1e-3)
+    assert found.p_alone == pytest.approx(risk.summary.loc["risk", "p"], rel=1e-3)
+    assert np.isnan(found.c_covariate.value)
+    assert found.c_covariate.reason == "several covariates have no order of their own"

@@ -40,16 +40,19 @@ def test_mean_and_std_are_over_folds_with_ddof_1_after_seeds():
     per_fold = np.array([c["c_index"].mean() for _, c in parts.groupby(["repeat", "fold"])])
     assert len(per_fold) == 6
     assert row["c_mean"] == pytest.approx(per_fold.mean())
-    assert row["c_std_folds"] == pytest.approx(np.sqrt(((per_fold - per_fold.mean()) ** 2).sum() / 5))
-    per_seed = np.array([c["c_index"].mean() for _, c in parts.groupby("seed")])
-    assert row["c_std_seeds"] == pytest.approx(per_seed.std(ddof=1))
+    first, second = per_fold[:3], per_fold[3:]  # of the two repeats
+    assert row["c_std_folds"] == pytest.approx(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2))
+    assert row["c_std_repeats"] == pytest.approx(abs(first.mean() - second.mean()) / np.sqrt(2))
+    within = [c["c_index"].var(ddof=1) for _, c in parts.groupby(["repeat", "fold"])]
+    assert row["c_std_seeds"] == pytest.approx(np.sqrt(np.mean(within)))
     assert row["c_pooled"] == pytest.approx(c_per_fit(models)["c_index"].mean())
     assert row["c_low"] < row["c_pooled"] < row["c_high"]
     assert row[["n_repeats", "n_folds", "n_seeds", "n_parts", "n_defined"]].tolist() == [2, 6, 3, 18, 18]
 
 
 def test_one_seed_has_no_spread_over_seeds():
-    assert np.isnan(tables({"a": model(noise=0.5)})[0].loc["a", "c_std_seeds"])
+    row = tables({"a": model(noise=0.5)})[0].loc["a"]
+    assert np.isnan([row["c_std_seeds"], row["c_std_repeats"]]).all()
 
 
 def test_a_fold_without_events_is_a_row_with_a_reason_and_the_mean_says_of_how_many():

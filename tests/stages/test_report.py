@@ -16,8 +16,8 @@ from PIL import Image
 from tta_pipeline.cli import run as command
 from tta_pipeline.config import Report
 from tta_pipeline.errors import ArtifactError, InputError
-from tta_pipeline.io import artifacts, tables
-from tta_pipeline.io import report as files
+from tta_pipeline.io import artifacts, report_tables, tables
+from tta_pipeline.reporting import fits, pictures
 from tta_pipeline.stages import report
 
 PATIENTS, FOLDS = 60, 3
@@ -39,6 +39,7 @@ def write_study(
     median=True,
     quality=1.0,
     chosen_on="last epoch",
+    covariates=None,
 ):
     """Arguments of `report.run` for a study whose first model knows more of the true risk than the second."""
     generator = np.random.default_rng(0)
@@ -46,6 +47,7 @@ def write_study(
     truth = generator.normal(size=PATIENTS)
     fold_of = np.arange(PATIENTS) % FOLDS
     time_days = generator.exponential(900 * np.exp(-2 * truth)) + 1
+    survival = np.exp(-0.7 * 365 / 900 * np.exp(2 * truth))[:, None]  # 0.7: of the deaths are seen
     event = (generator.random(PATIENTS) < 0.7) & (fold_of != no_events_in_fold)
 
     def table(name, columns, rows):
@@ -63,6 +65,7 @@ def write_study(
         "slides": table("slides", tables.SLIDES, [(f"s{name}", name, "", np.nan, f"{name}.h5") for name in names]),
         "attrition": table("attrition", tables.ATTRITION, [("patient", "Q1", "Q1", "cohort", "no <RNA>")]),
         "manifests": [],
+        "covariates": table("covariates", tables.COVARIATES, covariates or []),
         "coverage": table("coverage", tables.COVERAGE, COVERAGE),
         "splits": table(
             "splits",
@@ -91,9 +94,9 @@ def write_study(
                         risk=risk[test],
                         time_days=time_days[test],
                         event=event[test],
-                        survival=np.ones((len(test), 1), dtype=np.float32),
+                        survival=survival[test].astype(np.float32),
                         horizons_days=np.array([365.0]),
-                        curves=np.ones((len(test), 1), dtype=np.float32),
+                        curves=survival[test].astype(np.float32),
                         curve_days=np.array([365.0]),
                         exchanged={"genomics": np.stack([np.roll(risk[test], 1 + draw) for draw in range(3)])},
                         attributes=about,
@@ -102,8 +105,9 @@ def write_study(
                     inputs=inputs,
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
+                about |= {"n_parameters": 1234, "recipe": {"epochs": 3}}
                 about["model"] = {"architecture": "tta", "anchors": number == 0, "modalities": ["a", "b"][: number + 1]}
-                known = {report.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
+                known = {fits.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
                 loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
                 artifacts.write_checkpoint(
                     given["trained"][-1],
@@ -115,7 +119,7 @@ def write_study(
 
 
 def read(out, name):
-    return tables.read_table(out / f"{name}.tsv", columns=files.TABLES[name])
+    return tables.read_table(out / f"{name}.tsv", columns=report_tables.TABLES[name])
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +293,11 @@ def test_from_the_command_line_with_benchmarks(study, tmp_path):
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Time and memory" in text
     assert "12.5" in text
+    costs = read(tmp_path / "out", "costs").set_index("model")
+    assert costs.loc["tta", ["n_fits", "n_jobs", "n_parameters", "epochs"]].tolist() == [3, 1, 1234, 3]
+    assert costs.loc["tta", "seconds_per_epoch"] == pytest.approx(12.5 / 3)
+    assert costs.loc["genes", ["seconds_per_epoch", "peak_mb"]].isna().all()
+    assert "<td>1,234</td><td>3</td>" in text
 
 
 def refused(study, tmp_path, *, error, match, **changes):
@@ -353,10 +362,10 @@ def test_truth_that_does_not_fit(study, tmp_path, content, match):
 
 def test_a_choice_on_the_test_part_is_said_in_every_table_and_figure(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(report.figures, "training", lambda _, *, title: drawn.append(title))
-    survival = report.figures.survival
+    monkeypatch.setattr(pictures.figures, "training", lambda _, *, title: drawn.append(title))
+    survival = pictures.figures.survival
     monkeypatch.setattr(
-        report.figures, "survival", lambda *a, title, **k: (drawn.append(title), survival(*a, title=title, **k))[1]
+        pictures.figures, "survival", lambda *a, title, **k: (drawn.append(title), survival(*a, title=title, **k))[1]
     )
     report.run(**write_study(tmp_path, chosen_on="test"), out=tmp_path / "report", config=CONFIG)
     labelled = ["tta [chosen on the test part]", "genes [chosen on the test part]"]
@@ -417,3 +426,40 @@ def test_slides_that_were_tiled_and_those_that_could_not_be_used(study, tmp_path
     assert ("2 slides were tiled: 25 mm² of tissue, 80 tiles kept" in page) == (n_slides == 2)
     assert ("6 with too much ink" in page) == (n_slides == 2)
     assert ("4 out of focus" in page) == (n_slides == 2)
+
+
+def test_calibration_and_hazards_stand_in_tables_and_on_the_page(study):
+    _, out = study
+    calibration, hazards = read(out, "calibration"), read(out, "hazards")
+    whole = calibration[calibration["bin"] == 0]
+    assert whole["model"].tolist() == hazards["model"].tolist() == ["tta", "genes"]
+    assert whole["n"].tolist() == [PATIENTS, PATIENTS]
+    assert calibration["bin"].tolist() == [0, 1, 2, 3, 4, 5] * 2
+    wide = calibration[calibration["low"] < calibration["high"]]
+    assert (wide["predicted"] > wide["low"]).all()
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for row in hazards.to_dict("records"):
+        assert f"<td>{row['chi2']:.2f}</td>" in page
+    assert (out / "calibration_tta.png").is_file()
+    assert read(out, "added_value").empty
+    assert "the study names no clinical covariates (inputs.covariates)" in page
+
+
+def test_clinical_covariates_are_held_against_the_risks(tmp_path):
+    generator = np.random.default_rng(1)
+    given = write_study(tmp_path, models=("tta",))
+    truth = pd.read_csv(tmp_path / "truth.tsv", sep="\t")
+    rows = [
+        *((name, "age", f"{60 + 10 * (risk + generator.normal(0, 0.2)):.0f}") for name, risk in truth.to_numpy()),
+        *((name, "race", "abc"[number % 3]) for number, name in enumerate(truth["patient_id"])),
+    ]
+    table = pd.DataFrame(rows, columns=list(tables.COVARIATES))
+    tables.write_table(given["covariates"], table, columns=tables.COVARIATES)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    added = read(tmp_path / "out", "added_value").set_index("covariate")
+    assert list(added.index) == ["age", "race"]
+    assert added.loc["age", "p_alone"] < 0.05
+    assert added.loc["age", "c_covariate"] > 0.7
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert f"{added.loc['age', 'c_covariate']:.3f}" in page
+    assert "not tested: 3 values that are neither numbers nor stages" in page

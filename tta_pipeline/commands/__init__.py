@@ -1,1 +1,1 @@
-"""Commands beside the stages: what a user runs before a study."""
+"""Commands beside the stages: what a user runs before or after a study."""

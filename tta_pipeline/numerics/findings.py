@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tta_pipeline.numerics.comparison import SIGNIFICANT
 from tta_pipeline.numerics.coverage import share
 from tta_pipeline.numerics.metrics import TIED_RISK, Fold
+from tta_pipeline.numerics.risk_checks import ALL_COVARIATES, EXPLAINED
 
 FEW_EVENTS = 10  # in a test part: with fewer, one patient moves the C-index by several hundredths
 _MOST_NAMED = 6
+_MOST_OUTSIDE = 0.5  # of the bins of a calibration; 95 % intervals leave out one of twenty by chance
 
 
 def of_choice(models: Sequence[str]) -> list[str]:
@@ -85,6 +88,11 @@ def of_direction(summary: pd.DataFrame) -> list[str]:
     ]
 
 
+def of_absent_models(names: Sequence[str]) -> list[str]:
+    """Models of the study that the report was told to do without."""
+    return [f"Without {', '.join(names)} (report.without): models of this study that are not shown."] if names else []
+
+
 def of_missing_patients(models: Mapping[str, Sequence[Fold]], *, splits: pd.DataFrame) -> list[str]:
     """Test patients of the splits for whom a model has no risk, and folds that a model lacks."""
     test = splits[splits["role"] == "test"]
@@ -116,6 +124,60 @@ def of_comparisons(comparisons: pd.DataFrame) -> list[str]:
     return [
         f"{row['model_a']} and {row['model_b']} are not compared: {row['reason']}." for row in apart.to_dict("records")
     ]
+
+
+def of_calibration(calibration: pd.DataFrame) -> list[str]:
+    """Models whose predicted survival lies outside most intervals of what is observed.
+
+    calibration: model, bin, predicted, low, high of `risk_checks.calibration_table`.
+    """
+    bins = calibration[(calibration["bin"] > 0) & (calibration["low"] < calibration["high"])]  # where one has a width
+    outside = (bins["predicted"] < bins["low"]) | (bins["predicted"] > bins["high"])
+    wrong = [
+        f"{model}: {own.sum()} of {len(own)}"
+        for model, own in outside.groupby(bins["model"], sort=False)
+        if own.mean() > _MOST_OUTSIDE
+    ]
+    if not wrong:
+        return []
+    return [
+        f"Predicted survival lies outside the interval of the observed one in most bins of patients ({_named(wrong)}): "
+        "read these risks as an order, not as probabilities."
+    ]
+
+
+def of_hazards(hazards: pd.DataFrame) -> list[str]:
+    """Models whose hazard ratio changes over time: one C-index or log-rank p then hides when they are of use.
+
+    hazards: model, correlation, p of `risk_checks.hazards_table`.
+    """
+    changing = hazards[hazards["p"] < SIGNIFICANT]
+    return [
+        f"{row['model']}: the hazards of its risk are not proportional (p {shown_p(row['p'])}): it tells "
+        f"{'less' if row['correlation'] < 0 else 'more'} of late deaths than of early ones."
+        for row in changing.to_dict("records")
+    ]
+
+
+def of_added_value(added: pd.DataFrame) -> list[str]:
+    """Risks that go with survival by themselves, but beside a clinical covariate are not shown to say more.
+
+    added: model, covariate, scale, p_risk, verdict of `risk_checks.added_table`.
+    """
+    said = []
+    for covariate, own in added[added["verdict"] == EXPLAINED].groupby("covariate", sort=False):
+        beside = f"the covariates {own['scale'].iloc[0]}" if covariate == ALL_COVARIATES else str(covariate)
+        named = _named(f"{row['model']}: p {shown_p(row['p_risk'])}" for row in own.to_dict("records"))
+        said.append(
+            f"Risks that go with survival by themselves are not shown to add anything beside {beside} ({named}): that "
+            "may be all that they tell."
+        )
+    return said
+
+
+def shown_p(p: float) -> str:
+    """A p value behind the letter: "= 0.031", "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def of_attrition(steps: pd.DataFrame) -> list[str]:

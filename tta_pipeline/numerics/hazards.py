@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, rankdata
+from scipy.stats import chi2, norm, rankdata
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.numerics.cox import cox_fit
 from tta_pipeline.numerics.metrics import TIED_RISK, Concordance, Fold, check_outcomes, fits, pooled_c
 
 Floats = NDArray[np.float64]
+_NO_ORDER = Concordance(np.nan, 0.0, 0, "several covariates have no order of their own")
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,18 @@ class HazardsCheck:
 
 @dataclass(frozen=True)
 class AddedValue:
-    """What a risk and a covariate tell beside each other, by likelihood-ratio tests of one degree of freedom.
+    """What a risk and covariates tell beside each other, by likelihood-ratio tests.
 
-    c_covariate, c_risk: pooled C of each alone, on the same patients.
-    p_risk: of adding the risk to the covariate. p_covariate: of adding the covariate to the risk.
-    missing: patients without the covariate, who are left out.
+    c_covariate, c_risk: pooled C of each alone, on the same patients; several covariates have none, for nothing but
+    a fit to these very patients would put them in one order.
+    p_alone: of the risk by itself, by Wald's test. p_risk: of adding the risk to the covariates, one degree of freedom.
+    p_covariate: of adding the covariates to the risk, as many degrees as covariates.
+    missing: patients without a covariate, who are left out.
     """
 
     c_covariate: Concordance
     c_risk: Concordance
+    p_alone: float
     p_risk: float
     p_covariate: float
     n: int
@@ -88,8 +92,8 @@ def proportional_hazards(parts: Sequence[Fold]) -> HazardsCheck:
     return HazardsCheck(float(correlation), statistic, float(chi2.sf(statistic, 1)), d)
 
 
-def added_value(parts: Sequence[Fold], *, covariate: Mapping[str, float]) -> AddedValue:
-    """Whether the risk tells more than a covariate such as age, and the other way round.
+def added_value(parts: Sequence[Fold], *, covariates: Sequence[Mapping[str, float]]) -> AddedValue:
+    """Whether the risk tells more than covariates such as age, and the other way round.
 
     The test parts are the strata. A likelihood-ratio statistic is 2 (log likelihood of both - log likelihood of one).
 
@@ -97,37 +101,53 @@ def added_value(parts: Sequence[Fold], *, covariate: Mapping[str, float]) -> Add
     ----------
     parts
         Test parts of one repeat and seed.
-    covariate
-        patient_id -> value; patients who are not in it, or have NaN there, are left out and counted.
+    covariates
+        patient_id -> value of each, at least one; patients who are not in one of them, or have NaN there, are left out
+        and counted.
 
     Raises
     ------
     InputError
-        The parts are of several repeats or seeds, or a value is infinite.
+        The parts are of several repeats or seeds, a value is infinite, or there is no covariate.
 
     References
     ----------
     Cox, Biometrika 62 (1975), 269-276, for the likelihood ratio of a partial likelihood.
     """
-    values = [np.array([covariate.get(str(name), np.nan) for name in part.patient_id], dtype=float) for part in parts]
-    infinite = sum(int(np.isinf(one).sum()) for one in values)
+    if not covariates:
+        raise InputError("expected at least one covariate, found none.")
+    values = [
+        np.array([[one.get(str(name), np.nan) for one in covariates] for name in part.patient_id], dtype=float)
+        for part in parts
+    ]
+    values = [rows.reshape(-1, len(covariates)) for rows in values]  # (patients, covariates), also without patients
+    infinite = sum(int(np.isinf(one).any(axis=1).sum()) for one in values)
     if infinite:
         raise InputError(f"expected a finite covariate, or NaN where unknown, found infinity for {infinite} patients.")
-    known = [~np.isnan(one) for one in values]
+    known = [~np.isnan(one).any(axis=1) for one in values]
     own = [_only(part, rows) for part, rows in zip(parts, known, strict=True)]
-    alone = [replace(part, risk=one[rows]) for part, one, rows in zip(own, values, known, strict=True)]
-    c_covariate, c_risk = pooled_c(alone), pooled_c(own)
+    alone = [one[rows] for one, rows in zip(values, known, strict=True)]
     risk, strata, time_days, event = _standardised(own)
-    of_covariate = _unit(np.concatenate([part.risk for part in alone]))
-    both = cox_fit(covariates=np.column_stack([of_covariate, risk]), strata=strata, time_days=time_days, event=event)
-    each = [
-        cox_fit(covariates=one[:, None], strata=strata, time_days=time_days, event=event)
-        for one in (of_covariate, risk)
-    ]
-    p = [float(chi2.sf(np.maximum(2 * (both.log_likelihood - one.log_likelihood), 0), 1)) for one in each]
-    reason = both.reason or each[0].reason or each[1].reason
-    missing = sum(int((~rows).sum()) for rows in known)
-    return AddedValue(c_covariate, c_risk, p_risk=p[0], p_covariate=p[1], n=len(risk), missing=missing, reason=reason)
+    of_covariates = np.column_stack([_unit(column) for column in np.concatenate(alone).T])
+    both, without_risk, only_risk = (
+        cox_fit(covariates=columns, strata=strata, time_days=time_days, event=event)
+        for columns in (np.column_stack([of_covariates, risk]), of_covariates, risk[:, None])
+    )
+    gain = [2 * (both.log_likelihood - one.log_likelihood) for one in (without_risk, only_risk)]
+    return AddedValue(
+        c_covariate=_c_of([column[:, 0] for column in alone], own) if len(covariates) == 1 else _NO_ORDER,
+        c_risk=pooled_c(own),
+        p_alone=float(2 * norm.sf(abs(only_risk.coefficients[0]) / np.sqrt(only_risk.covariance[0, 0]))),
+        p_risk=float(chi2.sf(np.maximum(gain[0], 0), 1)),
+        p_covariate=float(chi2.sf(np.maximum(gain[1], 0), len(covariates))),
+        n=len(risk),
+        missing=sum(int((~rows).sum()) for rows in known),
+        reason=both.reason or without_risk.reason or only_risk.reason,
+    )
+
+
+def _c_of(values: Sequence[Floats], parts: Sequence[Fold]) -> Concordance:
+    return pooled_c([replace(part, risk=one) for part, one in zip(parts, values, strict=True)])
 
 
 def _standardised(parts: Sequence[Fold]) -> tuple[Floats, NDArray[np.int64], Floats, NDArray[np.bool_]]:

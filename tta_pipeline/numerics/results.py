@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
 from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, holm, verdict
 from tta_pipeline.numerics.metrics import Fold, fits, harrell_c, mean_pooled_c, pooled_c
+from tta_pipeline.numerics.spread import spread_of_c
 
 Models = Mapping[str, Sequence[Fold]]
 _DIFFERENT_PARTS = "not tested on the same patients and folds"
@@ -83,8 +84,12 @@ def summarise(
 ) -> pd.DataFrame:
     """One row per model.
 
-    c_mean and c_std_folds: mean and standard deviation (ddof 1) over repeats and folds of C averaged over seeds.
-    c_std_seeds: standard deviation (ddof 1) over seeds of C averaged over repeats and folds.
+    c_mean: mean over repeats and folds of C averaged over seeds.
+    c_std_folds: standard deviation (ddof 1) over the folds of a repeat, of C averaged over seeds; over repeats the
+    variances are averaged.
+    c_std_seeds: standard deviation (ddof 1) over the seeds within a fold, the same patients: the chance in the training
+    alone; over folds the variances are averaged.
+    c_std_repeats: standard deviation (ddof 1) over repeats of C averaged over seeds, then over folds.
     c_pooled, c_low, c_high: mean over repeats and seeds of the pooled C, and its bootstrap interval over patients.
     c_true_risk: the pooled C of the true risk on the same test parts; NaN where it is not known.
     """
@@ -92,7 +97,7 @@ def summarise(
     for model, parts in models.items():
         table = part_table[part_table["model"] == model]
         defined = table.dropna(subset=["c_index"])
-        folds = defined.groupby(["repeat", "fold"])["c_index"].mean()
+        folds, spread = defined.groupby(["repeat", "fold"])["c_index"].mean(), spread_of_c(parts)
         pooled, interval = mean_pooled_c(parts), percentile_interval(bootstrap[model], confidence=confidence)
         rows.append(
             {
@@ -101,8 +106,9 @@ def summarise(
                 "n_parts": len(table),
                 "n_defined": len(defined),
                 "c_mean": folds.mean(),
-                "c_std_folds": folds.std(ddof=1),
-                "c_std_seeds": defined.groupby("seed")["c_index"].mean().std(ddof=1),
+                "c_std_folds": spread.over_folds,
+                "c_std_seeds": spread.over_seeds,
+                "c_std_repeats": spread.over_repeats,
                 "c_pooled": pooled.value,
                 "c_low": interval.low,
                 "c_high": interval.high,

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tta_pipeline.numerics.metrics import Fold
+from tta_pipeline.numerics.spread import root_mean_variance
 from tta_pipeline.numerics.time_metrics import Outcomes, Score, auc_at, brier_at, integrated_brier, uno_c
 
 _PART = ["model", "repeat", "fold", "seed"]
@@ -55,8 +56,9 @@ def score_parts(
 
 
 def summarise_scores(parts: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, metric and horizon: mean and standard deviation over folds, seeds averaged first (ddof 1).
+    """One row per model, metric and horizon: mean and standard deviation over folds, seeds averaged first.
 
+    std_folds: over the folds of a repeat (ddof 1); over repeats the variances are averaged, as of the C-index.
     at_days is NaN where it differs from part to part. n_defined: test parts in which the metric is defined.
     """
     horizon = parts["at_days"].where(parts["metric"].isin(["auc", "brier"]))
@@ -66,9 +68,28 @@ def summarise_scores(parts: pd.DataFrame) -> pd.DataFrame:
     ):
         defined = own.dropna(subset=["value"])
         folds = defined.groupby(["repeat", "fold"])["value"].mean()
-        found = folds.mean(), folds.std(ddof=1), defined["reference"].mean()
+        spread = root_mean_variance([of.tolist() for _, of in folds.groupby(level="repeat")])
+        found = folds.mean(), spread, defined["reference"].mean()
         rows.append((model, metric, at_days, *found, len(own), len(defined)))
     return pd.DataFrame(rows, columns=MODELS)
+
+
+def training_outcomes(roles: pd.DataFrame, cohort: pd.DataFrame) -> dict[tuple[int, int], Outcomes]:
+    """Outcomes of the patients who trained, by repeat and fold.
+
+    Parameters
+    ----------
+    roles
+        repeat, fold, patient_id, role.
+    cohort
+        patient_id, time_days, event.
+    """
+    train = roles[roles["role"] == "train"].merge(cohort, on="patient_id")
+    outcomes = {}
+    for repeat, fold in train[["repeat", "fold"]].drop_duplicates().itertuples(index=False):
+        own = train[(train["repeat"] == repeat) & (train["fold"] == fold)]
+        outcomes[repeat, fold] = Outcomes(own["time_days"].to_numpy(float), own["event"].to_numpy(bool))
+    return outcomes
 
 
 def _scores(prediction: Prediction, *, train: Outcomes) -> Iterator[Score]:

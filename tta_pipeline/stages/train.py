@@ -155,6 +155,7 @@ def run(
             "epoch": kept.epoch,
             "chosen_on": _CHOICE.get(config.checkpoint, "last epoch"),
             "excluded": bags.excluded,
+            "n_parameters": sum(one.numel() for one in network.parameters()),
             "train_risk_median": float(np.median(objective.risk(scores))),
             "recipe": chosen.model_dump(mode="json", exclude={"seeds"}),
             "search": tried,

@@ -3,6 +3,7 @@ rule report:
         patients="results/cohort/patients.tsv",
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
+        covariates="results/cohort/covariates.tsv",
         manifests=feature_manifests,
         quality=quality_tables,
         coverage="results/pathways_coverage.tsv",
@@ -21,6 +22,10 @@ rule report:
         scores_summary="results/report/scores_summary.tsv",
         modalities=report("results/report/modalities.tsv", caption="../report/modalities.rst", category="Risk"),
         groups="results/report/groups.tsv",
+        calibration_table="results/report/calibration.tsv",
+        hazards=report("results/report/hazards.tsv", caption="../report/hazards.rst", category="Risk"),
+        added_value=report("results/report/added_value.tsv", caption="../report/added_value.rst", category="Risk"),
+        costs=report("results/report/costs.tsv", caption="../report/costs.rst", category="Training"),
         events_table="results/report/events.tsv",
         attrition_table="results/report/attrition.tsv",
         c_index=report("results/report/c_index.png", caption="../report/c_index.rst", category="Risk"),
@@ -44,6 +49,11 @@ rule report:
             caption="../report/survival.rst",
             category="Survival",
         ),
+        calibration=report(
+            expand("results/report/calibration_{model}.png", model=config["models"]),
+            caption="../report/calibration.rst",
+            category="Survival",
+        ),
         training=report(
             expand("results/report/training_{model}.png", model=reported()),
             caption="../report/training.rst",
@@ -63,6 +73,7 @@ rule report:
         config=section("report"),
     shell:
         "python -m tta_pipeline report --patients {input.patients} --slides {input.slides} --attrition {input.attrition}"
+        " --covariates {input.covariates}"
         " --manifests {input.manifests} --quality {input.quality} --coverage {input.coverage} --splits {input.splits} --trained {input.trained}"
         " --evaluated {input.evaluated} --benchmarks $(find benchmarks -name '*.tsv' -not -path '*/report/*' | sort)"
         " --out results/report --config {params.config:q} 2> {log}"

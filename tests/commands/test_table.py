@@ -1,0 +1,129 @@
+"""The table of several studies: what stands in which cell, what is bold, and what is refused."""
+
+import pandas as pd
+import pytest
+
+from tests.stages.test_report import CONFIG, write_study
+from tta_pipeline.cli import run as command
+from tta_pipeline.commands import table
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import paper_table, report_tables, tables
+from tta_pipeline.stages import report
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """Two studies: A of tta and genes, B of tta alone, whose epoch the test part chose."""
+    folder = tmp_path_factory.mktemp("studies")
+    for name, options in {"A": {}, "B": {"models": ("tta",), "chosen_on": "test"}}.items():
+        (folder / name).mkdir()
+        report.run(**write_study(folder / name, **options), out=folder / name / "results" / "report", config=CONFIG)
+    return folder
+
+
+def change(place, name, **columns):
+    """Rewrite columns of a table of the report."""
+    path = place / "results" / "report" / f"{name}.tsv"
+    found = tables.read_table(path, columns=report_tables.TABLES[name]).assign(**columns)
+    tables.write_table(path, found, columns=report_tables.TABLES[name])
+
+
+def made(out):
+    found = tables.read_table(out / "table.tsv", columns=paper_table.PAPER)
+    return found.set_index(["model", "cohort"]), (out / "table.md").read_text(encoding="utf-8")
+
+
+def test_every_model_has_a_cell_in_every_cohort(studies, tmp_path):
+    assert command(["table", "--studies", f"A={studies}/A", f"B={studies}/B", "--out", str(tmp_path)]) == 0
+    rows, text = made(tmp_path)
+    labelled = "tta [chosen on the test part]"
+    assert list(rows.index.get_level_values("model").unique()) == ["tta", "genes", labelled, "Kaplan-Meier (no model)"]
+    assert rows.loc[("genes", "B"), "note"] == rows.loc[(labelled, "A"), "note"] == "not in this study"
+    summary = pd.read_csv(studies / "A" / "results" / "report" / "summary.tsv", sep="\t").set_index("model")
+    for model in ("tta", "genes"):
+        for column in ("c_mean", "c_std_folds", "c_pooled", "c_low", "c_high"):
+            assert rows.loc[(model, "A"), column] == pytest.approx(summary.loc[model, column])
+        cell = f"{summary.loc[model, 'c_mean']:.3f} ± {summary.loc[model, 'c_std_folds']:.3f}"
+        assert f"| {model} | {cell} |  |" in text
+    assert rows.loc[("tta", "A"), "n_parameters"] == 1234
+    assert "1,234" in text
+    assert "- genes in B: not in this study." in text
+    assert "- [chosen on the test part]: the test patients chose the epoch" in text
+    tex = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert tex.count(r"\begin{tabular}{lrr}") == tex.count(r"\end{tabular}") == 7
+    assert r"$\pm$" in tex
+    assert "±" not in tex
+
+
+def test_the_first_is_bold_only_where_the_comparison_says_so(studies, tmp_path):
+    place = tmp_path / "A"
+    report_of = {"A": paper_table.read_report(studies / "A")}
+    assert report_of["A"]["comparisons"]["verdict"].tolist() == ["no difference shown"]
+    table.run(studies=[f"A={studies}/A"], out=tmp_path / "plain")
+    rows, text = made(tmp_path / "plain")
+    assert not rows["best"].any()
+    assert "| **" not in text
+    write = report_tables.TABLES
+    for name in paper_table.READ:
+        verdict = {"verdict": "tta higher"} if name == "comparisons" else {}
+        tables.write_table(
+            place / "results" / "report" / f"{name}.tsv", report_of["A"][name].assign(**verdict), columns=write[name]
+        )
+    (place / "results" / "report" / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "bold")
+    rows, text = made(tmp_path / "bold")
+    assert rows.index[rows["best"]].tolist() == [("tta", "A")]
+    assert text.count("| **0.") == 2  # mean and pooled C, and nothing else
+    on_test = "tta [chosen on the test part]"
+    change(place, "summary", model=[on_test, "genes"])
+    change(place, "comparisons", model_a=on_test, verdict=f"{on_test} higher")
+    table.run(studies=[f"A={place}"], out=tmp_path / "label")
+    assert not made(tmp_path / "label")[0]["best"].any()
+
+
+def test_the_kaplan_meier_row_and_scores_of_few_parts(studies, tmp_path):
+    scores = paper_table.read_report(studies / "A")["scores_summary"]
+    values = scores.assign(
+        mean=scores["mean"].where(scores["metric"] != "ibs", 0.15),
+        reference=scores["reference"].where(scores["metric"] != "ibs", 0.21),
+        n_defined=scores["n_defined"].where(scores["metric"] != "ibs", 2),
+    )
+    place = tmp_path / "A" / "results" / "report"
+    for name in paper_table.READ:
+        own = values if name == "scores_summary" else paper_table.read_report(studies / "A")[name]
+        tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "out")  # the folder of the report itself
+    rows, text = made(tmp_path / "out")
+    assert rows.loc[("Kaplan-Meier (no model)", "A"), "ibs"] == 0.21
+    assert rows.loc[("tta", "A"), "ibs"] == 0.15
+    assert "| Kaplan-Meier (no model) | 0.210 |" in text
+    assert "- tta in A: integrated Brier score of 2 of 3 test parts." in text
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ([], "at least one NAME=FOLDER, found none"),
+        (["A"], "expected NAME=FOLDER, such as STAD=studies/stad, found 'A'"),
+        (["=x"], "found '=x'"),
+        (["A=x", "A=y"], "each name once, found A for x and y"),
+        (["A=nowhere"], "nowhere: expected a study with a finished report .*, found none. Run the study to its end"),
+    ],
+)
+def test_what_is_refused(tmp_path, given, match):
+    with pytest.raises(InputError, match=match):
+        table.run(studies=given, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_lacks_a_table_or_is_of_another_version(tmp_path):
+    place = tmp_path / "old" / "results" / "report"
+    place.mkdir(parents=True)
+    (place / "index.html").write_text("")
+    with pytest.raises(InputError, match=r"found one without summary\.tsv, comparisons\.tsv"):
+        table.run(studies=[f"A={tmp_path}/old"], out=tmp_path / "out")
+    for name in paper_table.READ:
+        (place / f"{name}.tsv").write_text("model\n")
+    with pytest.raises(ArtifactError, match=r"summary\.tsv: expected columns"):
+        table.run(studies=[f"A={tmp_path}/old"], out=tmp_path / "out")

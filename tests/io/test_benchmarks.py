@@ -1,0 +1,43 @@
+"""Time and memory of jobs."""
+
+import numpy as np
+import pytest
+
+from tta_pipeline.errors import ArtifactError
+from tta_pipeline.io.benchmarks import read_benchmarks, read_training_jobs
+
+
+def test_benchmarks_are_summed_by_stage(tmp_path):
+    paths = []
+    for name, seconds, memory in (
+        ("train/tta/r0", 10, "100"),
+        ("train/tta/r1", 20.5, "300"),
+        ("cohort/cohort", 1, "-"),
+    ):
+        paths.append(tmp_path / "benchmarks" / f"{name}.tsv")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{memory}\n")
+    table = read_benchmarks(paths)
+    assert table.iloc[0].tolist() == ["train", 2, 30.5, 20.5, 300]
+    assert table.iloc[1, :4].tolist() == ["cohort", 1, 1, 1]
+    assert np.isnan(table.loc[1, "max_rss_mb"])
+    assert read_benchmarks([]).empty
+
+
+def test_benchmarks_that_are_none(tmp_path):
+    with pytest.raises(ArtifactError, match="found nothing"):
+        read_benchmarks([tmp_path / "absent.tsv"])
+    (tmp_path / "other.tsv").write_text("a\tb\n")
+    with pytest.raises(ArtifactError, match="columns s and max_rss"):
+        read_benchmarks([tmp_path / "other.tsv"])
+
+
+def test_jobs_of_the_train_stage_are_found_by_their_paths(tmp_path):
+    paths = []
+    for name in ("train/tta/r0_f1_s2", "train/late-fusion/r10_f0_s0", "evaluate/tta/r0_f1_s2", "cohort/cohort"):
+        paths.append(tmp_path / "benchmarks" / f"{name}.tsv")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_text("s\th:m:s\tmax_rss\n10\t0:00:10\t100\n20\t0:00:20\t-\n")
+    table = read_training_jobs(paths)
+    assert table.to_numpy().tolist() == [["tta", 0, 1, 2, 15, 100], ["late-fusion", 10, 0, 0, 15, 100]]
+    assert list(read_training_jobs([]).columns) == list(table.columns)

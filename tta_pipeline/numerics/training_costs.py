@@ -1,0 +1,37 @@
+"""What the training of a model costs: parameters, time and memory."""
+
+import pandas as pd
+
+COLUMNS = ["model", "n_fits", "n_parameters", "epochs", "n_jobs", "seconds_per_epoch", "peak_mb"]
+_FIT = ["name", "repeat", "fold", "seed"]
+
+
+def cost_table(fits: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, in the order of `fits`.
+
+    Parameters
+    ----------
+    fits
+        model, name, repeat, fold, seed, n_parameters, epochs of every fit; NaN where it is not known.
+    jobs
+        name, repeat, fold, seed, s, max_rss_mb of the jobs that were measured.
+
+    Returns
+    -------
+    Columns `COLUMNS`. n_parameters, epochs: means over the fits, which are as a rule equal. n_jobs: fits whose job was
+    measured. seconds_per_epoch: mean over these of the job's whole time by its epochs: the job's start-up and the
+    reading of its inputs are in it, and of a job that was taken up again only its last run counts. peak_mb: largest
+    resident memory of a job, in MiB; that of a GPU is not in it.
+    """
+    measured = fits.merge(jobs, on=_FIT, how="left")
+    measured["seconds_per_epoch"] = measured["s"] / measured["epochs"]
+    models = measured.groupby("model", sort=False)
+    table: pd.DataFrame = models.agg(
+        n_fits=("seed", "size"),
+        n_parameters=("n_parameters", "mean"),
+        epochs=("epochs", "mean"),
+        n_jobs=("s", "count"),
+        seconds_per_epoch=("seconds_per_epoch", "mean"),
+        peak_mb=("max_rss_mb", "max"),
+    )
+    return table.reset_index()[COLUMNS]

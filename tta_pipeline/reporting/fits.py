@@ -1,0 +1,147 @@
+"""What the fits of a study left behind: the test parts of each model, and the histories of its trainings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import artifacts
+from tta_pipeline.numerics.metrics import Fold, check_outcomes
+from tta_pipeline.numerics.scores import Prediction
+
+FIT = ("repeat", "fold", "seed")
+ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
+TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
+_SIZES = ("n_train", "n_train_events")
+
+Checkpoints = Mapping[str, Sequence[artifacts.Checkpoint]]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Test parts by model, in the order of the files.
+
+    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
+    draw. sizes: of their training parts.
+    left_out: slides, with reasons.
+    """
+
+    models: dict[str, list[Fold]]
+    predictions: dict[str, list[Prediction]]
+    exchanged: dict[str, dict[str, list[list[Fold]]]]
+    sizes: pd.DataFrame
+    left_out: dict[str, str]
+
+
+def read_evaluated(paths: Sequence[Path]) -> Evaluated:
+    """Read the artifacts of the evaluate stage.
+
+    Raises
+    ------
+    InputError
+        There are none, or two for one fit.
+    ArtifactError
+        A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite number.
+    """
+    if not paths:
+        raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
+    found = Evaluated({}, {}, {}, sizes=pd.DataFrame(), left_out={})
+    seen: dict[tuple[object, ...], Path] = {}
+    sizes = []
+    for path in paths:
+        one = artifacts.read_predictions(path)
+        _require(one.attributes, ("name", *FIT, *_SIZES), path=path, remedy="Evaluate again.")
+        key = tuple(one.attributes[name] for name in ("name", *FIT))
+        if key in seen:
+            raise InputError(f"expected one file per model, repeat, fold and seed, found two: {seen[key]} and {path}.")
+        seen[key] = path
+        model = _label(one.attributes)
+        _add(found, one, model=model, part=_test_part(one, path=path))
+        sizes.append((model, *key[1:], *(one.attributes[name] for name in _SIZES)))
+    return replace(found, sizes=pd.DataFrame(sizes, columns=["model", *FIT, *_SIZES]))
+
+
+def read_trained(paths: Sequence[Path]) -> dict[str, list[artifacts.Checkpoint]]:
+    """Checkpoints by model, without their weights.
+
+    Raises
+    ------
+    ArtifactError
+        A file is missing or damaged, or lacks an attribute.
+    """
+    models: dict[str, list[artifacts.Checkpoint]] = {}
+    for path in paths:
+        found = artifacts.read_checkpoint(path)
+        _require(found.attributes, ("name", *FIT), path=path, remedy="Train again.")
+        light = artifacts.Checkpoint({}, {}, {}, history=found.history, attributes=found.attributes)
+        models.setdefault(_label(found.attributes), []).append(light)
+    return models
+
+
+def excluded(attributes: Iterable[Mapping[str, dict[str, str]]]) -> dict[str, str]:
+    """Slides that the artifacts say were left out, with reasons."""
+    return {slide: reason for one in attributes for slide, reason in one.get("excluded", {}).items()}
+
+
+def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int, int, int], float]:
+    """Repeat, fold and seed -> median risk of the training patients, where the checkpoint says it."""
+    return {
+        (one.attributes["repeat"], one.attributes["fold"], one.attributes["seed"]): one.attributes[TRAIN_MEDIAN]
+        for one in checkpoints
+        if TRAIN_MEDIAN in one.attributes
+    }
+
+
+def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
+    """One row per fit: model, name, repeat, fold, seed, and its parameters and epochs, NaN where it does not say."""
+    rows = [
+        (model, *(one.attributes[name] for name in ("name", *FIT)), *_size_and_length(one.attributes))
+        for model, own in checkpoints.items()
+        for one in own
+    ]
+    table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs"])
+    return table.astype({"n_parameters": "float64", "epochs": "float64"})
+
+
+def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:
+    return attributes.get("n_parameters", np.nan), attributes.get("recipe", {}).get("epochs", np.nan)
+
+
+def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Path, remedy: str) -> None:
+    missing = set(names) - set(attributes)
+    if missing:
+        raise ArtifactError(f"{path}: expected the attributes {sorted(missing)}, found none. {remedy}")
+
+
+def _test_part(found: artifacts.Predictions, *, path: Path) -> Fold:
+    try:
+        check_outcomes(risk=found.risk, time_days=found.time_days, event=found.event)
+    except InputError as error:
+        raise ArtifactError(f"{path}: {error} Train and evaluate again.") from error
+    return Fold(
+        **{name: int(found.attributes[name]) for name in FIT},
+        patient_id=np.array(found.patient_id, dtype=np.str_),
+        risk=found.risk,
+        time_days=found.time_days,
+        event=found.event,
+    )
+
+
+def _add(to: Evaluated, found: artifacts.Predictions, *, model: str, part: Fold) -> None:
+    to.models.setdefault(model, []).append(part)
+    curves = found.survival.astype(np.float64), found.horizons_days, found.curves.astype(np.float64)
+    to.predictions.setdefault(model, []).append(Prediction(part, *curves, found.curve_days))
+    for modality, risks in found.exchanged.items():
+        draws = to.exchanged.setdefault(model, {}).setdefault(modality, [[] for _ in risks])
+        for draw, risk in zip(draws, risks, strict=True):
+            draw.append(replace(part, risk=risk))
+    to.left_out.update(excluded([found.attributes]))
+
+
+def _label(attributes: Mapping[str, object]) -> str:
+    """A model's name, with what a reader must know of the choice of its weights."""
+    return f"{attributes['name']}{ON_TEST if attributes.get('chosen_on') == 'test' else ''}"

@@ -1,0 +1,77 @@
+"""What the page shows: the tables as rows, the figures, and the words between them."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tta_pipeline import __version__
+from tta_pipeline.config import Report
+from tta_pipeline.io import report_tables
+from tta_pipeline.numerics import coverage as genes
+from tta_pipeline.numerics import findings
+from tta_pipeline.reporting.fits import ON_TEST, Checkpoints
+
+MOST_SETS = 10  # gene sets in the page's table of missing genes
+MOST_PAIRED = 4  # models up to which the page shows every pair
+
+
+def pairs_shown(comparisons: pd.DataFrame, *, models: Sequence[str]) -> pd.DataFrame:
+    """The pairs that the page shows: all, or those with the first model where there are many models."""
+    return comparisons if len(models) <= MOST_PAIRED else comparisons[comparisons["model_a"] == models[0]]
+
+
+def content(
+    made: Mapping[str, pd.DataFrame],
+    *,
+    cohort: pd.DataFrame,
+    sets: pd.DataFrame,
+    pictures: Mapping[str, bytes],
+    warnings: Sequence[str],
+    config: Report,
+) -> dict[str, object]:
+    """What the template reads, but for provenance and the time of jobs.
+
+    Parameters
+    ----------
+    made
+        Every table of `report_tables.TABLES`.
+    cohort, sets
+        The patients, and the coverage of gene sets.
+    """
+    shown = pairs_shown(made["comparisons"], models=list(made["summary"]["model"]))
+    return {name: made[name].to_dict("records") for name in report_tables.TABLES} | {
+        "comparisons": shown.to_dict("records"),
+        "pairs_in_file": len(made["comparisons"]) - len(shown),
+        "n_patients": len(cohort),
+        "n_events": int(cohort["event"].sum()),
+        "warnings": warnings,
+        "truth": config.truth is not None,
+        "level": f"{config.confidence:.0%}",
+        "bootstrap": config.bootstrap,
+        "few_events": findings.FEW_EVENTS,
+        "scores_by_model": _scores_by_model(made["scores_summary"]),
+        "on_test": ON_TEST,
+        "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
+        "genes": genes.sentence(sets),
+        "missing_genes": genes.most_missing(sets, most=MOST_SETS).to_dict("records"),
+        "left_out_sets": sets[~sets["kept"]].to_dict("records"),
+        "has_training": any(name.startswith("training_") for name in pictures),
+        "pictures": pictures,
+        "version": __version__,
+    }
+
+
+def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]:
+    """Rows of the provenance for each model's section and for this report's."""
+    sections = {name: (len(own), own[0].attributes.get("model", {})) for name, own in checkpoints.items()}
+    rows = [(f"model {name}: options", count, options) for name, (count, options) in sections.items()]
+    rows.append(("report: options", 1, config.model_dump(mode="json", exclude={"truth"})))
+    return [
+        {"what": what, "artifacts": count, "value": json.dumps(value, sort_keys=True)} for what, count, value in rows
+    ]
+
+
+def _scores_by_model(summary: pd.DataFrame) -> list[dict[str, object]]:
+    """One row of the page's table per model: the metrics in their order, each with its horizon."""
+    return [{"model": model, "metrics": own.to_dict("records")} for model, own in summary.groupby("model", sort=False)]

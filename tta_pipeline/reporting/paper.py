@@ -1,0 +1,127 @@
+"""The table of a paper: models by cohorts, from the reports of several studies."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tta_pipeline.io.paper_table import PAPER, Block
+from tta_pipeline.reporting.fits import ON_TEST
+
+KAPLAN_MEIER = "Kaplan-Meier (no model)"
+Reports = Mapping[str, Mapping[str, pd.DataFrame]]  # cohort -> name of a table -> the table
+_BLOCKS: tuple[tuple[str, str, Callable[[Mapping[Hashable, Any]], str]], ...] = (
+    ("C-index, mean ± std over folds", "c_mean", lambda row: f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}"),
+    (
+        "C-index, pooled within folds (bootstrap interval over patients)",
+        "c_pooled",
+        lambda row: f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})",
+    ),
+    ("Uno's C, mean over folds", "uno_c", lambda row: f"{row['uno_c']:.3f}"),
+    ("Integrated Brier score, mean over folds (lower is better)", "ibs", lambda row: f"{row['ibs']:.3f}"),
+    ("Seconds per epoch of the training job", "seconds_per_epoch", lambda row: f"{row['seconds_per_epoch']:.2f}"),
+    ("Parameters", "n_parameters", lambda row: f"{row['n_parameters']:,.0f}"),
+    ("Peak main memory of the training job, MB", "peak_mb", lambda row: f"{row['peak_mb']:,.0f}"),
+)
+_WITH_BEST = ("c_mean", "c_pooled")
+
+
+def paper_rows(reports: Reports) -> pd.DataFrame:
+    """One row per model and cohort, models in the order in which they first appear, and the Kaplan-Meier estimate last.
+
+    Returns
+    -------
+    Columns `PAPER`. n_patients, n_events, c_mean, c_std_folds, c_pooled, c_low, c_high: of the summary. uno_c, ibs:
+    means over folds. The Kaplan-Meier estimate of the training part has an ibs alone. best: the model has the highest
+    pooled C of its cohort, and the comparison calls it higher than every other one; models whose epoch was chosen on
+    the test part neither are best nor stand in the way. note: why there is no value, or of how few test parts.
+    """
+    models = dict.fromkeys(model for report in reports.values() for model in report["summary"]["model"])
+    rows = [_row(report, model, cohort) for model in models for cohort, report in reports.items()]
+    rows += [_reference(report, cohort) for cohort, report in reports.items()]
+    return pd.DataFrame(rows, columns=list(PAPER))
+
+
+def blocks(rows: pd.DataFrame) -> list[Block]:
+    """One block per quantity; a cell without a value is empty."""
+    cohorts = list(dict.fromkeys(rows["cohort"]))
+    made = []
+    for title, column, shown in _BLOCKS:
+        every = list(dict.fromkeys(rows["model"]))
+        models = every if column == "ibs" else [model for model in every if model != KAPLAN_MEIER]
+        by_place = {(row["model"], row["cohort"]): row for row in rows.to_dict("records")}
+        table = [[by_place[model, cohort] for cohort in cohorts] for model in models]
+        made.append(
+            Block(
+                title,
+                models,
+                cohorts,
+                cells=[[shown(row) if np.isfinite(row[column]) else "" for row in line] for line in table],
+                bold=[[column in _WITH_BEST and row["best"] for row in line] for line in table],
+            )
+        )
+    return made
+
+
+def notes(rows: pd.DataFrame) -> list[str]:
+    """Sizes of the cohorts, what is missing, and how to read the table."""
+    said = [
+        f"{cohort}: {own['n_patients'].max():.0f} test patients with {own['n_events'].max():.0f} events."
+        for cohort, own in rows.groupby("cohort", sort=False)
+    ]
+    said += [f"{row['model']} in {row['cohort']}: {row['note']}." for row in rows.to_dict("records") if row["note"]]
+    if rows["model"].str.endswith(ON_TEST).any():
+        said.append(f"{ON_TEST.strip()}: the test patients chose the epoch; the value is too high.")
+    said.append("Bold: higher than every other model of the cohort by the corrected comparison, not merely first.")
+    said.append(
+        "Seconds per epoch are those of the whole job by its epochs, its start-up included; memory is without a GPU's."
+    )
+    return said
+
+
+def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[str, object]:
+    empty: dict[str, object] = {name: np.nan for name, dtype in PAPER.items() if dtype == "float64"}
+    row = empty | {"model": model, "cohort": cohort, "best": False, "note": "not in this study"}
+    own = report["summary"][report["summary"]["model"] == model]
+    if own.empty:
+        return row
+    summary = own.iloc[0]
+    taken = ("n_patients", "n_events", "c_mean", "c_std_folds", "c_pooled", "c_low", "c_high")
+    row |= {name: float(summary[name]) for name in taken}
+    said = [str(summary["reason"])] if summary["reason"] else []
+    for metric, title in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score")):
+        score = _score(report, metric, model=model)
+        row[metric] = np.nan if score is None else score["mean"]
+        if score is not None and score["n_defined"] < score["n_parts"]:
+            said.append(f"{title} of {score['n_defined']} of {score['n_parts']} test parts")
+    costs = report["costs"][report["costs"]["model"] == model]
+    for name in ("seconds_per_epoch", "n_parameters", "peak_mb"):
+        row[name] = float(costs[name].iloc[0]) if len(costs) else np.nan
+    return row | {"best": _is_best(report, model), "note": "; ".join(said)}
+
+
+def _score(report: Mapping[str, pd.DataFrame], metric: str, *, model: str) -> "pd.Series | None":
+    scores = report["scores_summary"]
+    own = scores[(scores["model"] == model) & (scores["metric"] == metric)]
+    return own.iloc[0] if len(own) else None
+
+
+def _reference(report: Mapping[str, pd.DataFrame], cohort: str) -> dict[str, object]:
+    empty: dict[str, object] = {name: np.nan for name, dtype in PAPER.items() if dtype == "float64"}
+    row = empty | {"model": KAPLAN_MEIER, "cohort": cohort, "best": False, "note": ""}
+    scores = report["scores_summary"]
+    own = scores[(scores["metric"] == "ibs") & scores["reference"].notna()]
+    return row if own.empty else row | {"ibs": own.loc[own["n_defined"].idxmax(), "reference"]}
+
+
+def _is_best(report: Mapping[str, pd.DataFrame], model: str) -> bool:
+    """Whether the comparison calls the model higher than every honest other one."""
+    others = [one for one in report["summary"]["model"] if one != model and not one.endswith(ON_TEST)]
+    return bool(others) and not model.endswith(ON_TEST) and _beaten(report["comparisons"], model) >= set(others)
+
+
+def _beaten(comparisons: pd.DataFrame, model: str) -> set[str]:
+    won = comparisons[comparisons["verdict"] == f"{model} higher"]
+    pairs: Sequence[str] = [*won["model_a"], *won["model_b"]]
+    return set(pairs) - {model}

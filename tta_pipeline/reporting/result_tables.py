@@ -1,0 +1,69 @@
+"""Tables of what the models' risks are worth."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from tta_pipeline.config import Report
+from tta_pipeline.numerics import results
+from tta_pipeline.numerics.groups import RiskGroups, group_row, split_by_risk
+from tta_pipeline.numerics.modalities import modality_check
+from tta_pipeline.numerics.risk_checks import added_table, calibration_table, hazards_table
+from tta_pipeline.numerics.scores import score_parts, summarise_scores
+from tta_pipeline.numerics.time_metrics import Outcomes
+from tta_pipeline.reporting.fits import FIT, Checkpoints, Evaluated, train_medians
+
+
+def make_results(
+    found: Evaluated,
+    *,
+    checkpoints: Checkpoints,
+    training: Mapping[tuple[int, int], Outcomes],
+    covariates: pd.DataFrame,
+    truth: Mapping[str, float] | None,
+    config: Report,
+) -> dict[str, pd.DataFrame]:
+    """C-indices, comparisons, variants, scores over time, the worth of modalities and checks of the risks, by table.
+
+    Parameters
+    ----------
+    training
+        Repeat and fold -> outcomes of the patients who trained.
+    covariates
+        patient_id, covariate, value of the clinical covariates; may be empty.
+    truth
+        patient_id -> true risk, where it is known.
+    """
+    models = found.models
+    bootstrap = results.bootstrap_models(models, samples=config.bootstrap, seed=config.seed)
+    n_train = float(found.sizes["n_train"].mean())
+    made = {
+        "metrics": results.c_per_part(models).merge(found.sizes, on=["model", *FIT], validate="1:1"),
+        "pooled": results.c_per_fit(models),
+        "summary": results.summarise(models, bootstrap, confidence=config.confidence, true_risk=truth),
+        "comparisons": results.compare(models, bootstrap, confidence=config.confidence, n_train=n_train),
+        "scores": score_parts(found.predictions, training=training),
+        "modalities": modality_check(
+            models, found.exchanged, samples=config.bootstrap, seed=config.seed, confidence=config.confidence
+        ),
+        "calibration": calibration_table(found.predictions, confidence=config.confidence),
+        "hazards": hazards_table(models),
+        "added_value": added_table(models, covariates),
+    }
+    sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
+    made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
+    made["scores_summary"] = summarise_scores(made["scores"])
+    return made
+
+
+def risk_groups(found: Evaluated, checkpoints: Checkpoints) -> dict[str, RiskGroups]:
+    """High and low risk among the test patients of each model, by cut-offs of the training part where known."""
+    return {
+        model: split_by_risk(parts, train_median=train_medians(checkpoints.get(model, [])))
+        for model, parts in found.models.items()
+    }
+
+
+def group_table(groups: Mapping[str, RiskGroups]) -> pd.DataFrame:
+    """One row per model: the two groups and their log-rank test."""
+    return pd.DataFrame([{"model": model} | group_row(own) for model, own in groups.items()])
