@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
 from tta_pipeline.errors import InputError
 from tta_pipeline.models import MODELS
+from tta_pipeline.models.tabular import TABULAR
 
 MINIMAL = {"inputs": {"slides": "s.tsv", "clinical": "c.tsv", "expression": "e.csv", "gene_sets": "g.gmt"}}
 
@@ -121,4 +122,4 @@ def test_every_published_recipe_is_one_and_every_architecture_has_its_section() 
     for name, keys in model_sections.PUBLISHED.items():
         config.Train.model_validate(keys)
         assert name in model_sections.ARCHITECTURES
-    assert list(MODELS) == list(model_sections.ARCHITECTURES)
+    assert [*MODELS, *TABULAR] == list(model_sections.ARCHITECTURES)

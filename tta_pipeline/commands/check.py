@@ -214,7 +214,7 @@ def _check_headers(
 def _training(options: config.Study, *, patients: int) -> Training:
     splits, train = options.splits, options.train
     return Training(
-        fits=len(options.models) * splits.repeats * splits.folds * len(train.seeds),
+        fits=len(options.networks) * splits.repeats * splits.folds * len(train.seeds),
         epochs=train.epochs,
         patients=patients * (1 - 1 / splits.folds) * (1 - splits.validation_fraction),
         patches=train.patches,

@@ -9,6 +9,7 @@ from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion
 from tta_pipeline.model_sections.published import PUBLISHED
+from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
 __all__ = [
@@ -19,7 +20,11 @@ __all__ = [
     "SNN",
     "TTA",
     "Architecture",
+    "ClinicalCox",
+    "ElasticNet",
     "LateFusion",
     "MeanPool",
     "Model",
+    "SurvivalForest",
+    "Tabular",
 ]

@@ -8,15 +8,19 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
+ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "tta": TTA,
     "mlp": MLP,
     "snn": SNN,
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "clinical-cox": ClinicalCox,
+    "elastic-net": ElasticNet,
+    "survival-forest": SurvivalForest,
 }
 
 
@@ -30,7 +34,10 @@ Model = Annotated[
     | Annotated[SNN, Tag("snn")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
-    | Annotated[LateFusion, Tag("late-fusion")],
+    | Annotated[LateFusion, Tag("late-fusion")]
+    | Annotated[ClinicalCox, Tag("clinical-cox")]
+    | Annotated[ElasticNet, Tag("elastic-net")]
+    | Annotated[SurvivalForest, Tag("survival-forest")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

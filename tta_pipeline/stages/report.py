@@ -126,6 +126,7 @@ def run(
         *findings.of_test_parts(made["metrics"]),
         *findings.of_shared_sites(made["events"]),
         *findings.of_risks(models),
+        *findings.of_empty_models(found.empty),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),
@@ -174,7 +175,7 @@ class _Evaluated:
 
     predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
     draw. sizes: of their training parts.
-    left_out: slides, with reasons.
+    left_out: slides, with reasons. empty: fits that give every patient one risk, by what they say of it.
     """
 
     models: dict[str, list[Fold]]
@@ -182,6 +183,7 @@ class _Evaluated:
     exchanged: dict[str, dict[str, list[list[Fold]]]]
     sizes: pd.DataFrame
     left_out: dict[str, str]
+    empty: dict[str, list[str]]
 
 
 def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
@@ -193,6 +195,7 @@ def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
     sizes = []
     left_out: dict[str, str] = {}
     exchanged: dict[str, dict[str, list[list[Fold]]]] = {}
+    empty: dict[str, list[str]] = {}
     for path in paths:
         found = artifacts.read_predictions(path)
         missing = {"name", *_FIT, "n_train", "n_train_events"} - set(found.attributes)
@@ -222,9 +225,12 @@ def _read_evaluated(paths: Sequence[Path]) -> _Evaluated:
             for draw, risk in zip(draws, risks, strict=True):
                 draw.append(replace(part, risk=risk))
         left_out |= _excluded([found.attributes])
+        if "reason" in found.attributes:
+            fit = f"{model} repeat {part.repeat} fold {part.fold} seed {part.seed}"
+            empty.setdefault(found.attributes["reason"], []).append(fit)
         sizes.append((model, *key[1:], found.attributes["n_train"], found.attributes["n_train_events"]))
     table = pd.DataFrame(sizes, columns=["model", *_FIT, "n_train", "n_train_events"])
-    return _Evaluated(models, predictions, exchanged, sizes=table, left_out=left_out)
+    return _Evaluated(models, predictions, exchanged, sizes=table, left_out=left_out, empty=empty)
 
 
 def _scores_by_model(summary: pd.DataFrame) -> list[dict[str, object]]:

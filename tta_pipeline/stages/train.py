@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
-from tta_pipeline.model_sections import Model
+from tta_pipeline.model_sections import Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.device import device_named
@@ -33,6 +33,7 @@ from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
 from tta_pipeline.numerics.sampling import stratified_batches, weighted_batches
 from tta_pipeline.numerics.scaling import mean_and_scale
+from tta_pipeline.stages import tabular
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,13 @@ def run(
     model: Model,
     config: Train,
     bad_slides: BadSlides,
+    covariates: Path | None = None,
 ) -> None:
     """Train one model on the training patients of one fold, and write it with everything that was fitted.
 
     Test patients take no part: their feature files are not opened, their outcomes and expression not used. The one
     exception is `checkpoint: published`, which chooses the epoch by them and says so in the artifact (`chosen_on`).
+    A model that is no network is fitted without opening any feature file, and takes nothing of `config`.
 
     Parameters
     ----------
@@ -94,6 +97,8 @@ def run(
         Options of the training.
     bad_slides
         What happens to a feature file that cannot be used.
+    covariates
+        Table of the cohort stage, for a model that needs it.
 
     Raises
     ------
@@ -101,11 +106,23 @@ def run(
         No events to learn from, no patients with events to choose by, inputs that do not belong together, patients
         that the model cannot take.
     """
-    common, config = config, recipe_of(model, config)
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
+    genes = artifacts.read_pathways(pathways)
+    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
+    common = config.model_dump(mode="json")
+    which = {"name": name, "repeat": repeat, "fold": fold}
+    if isinstance(model, Tabular):
+        roles = {one: study.read_role(splits, repeat=repeat, fold=fold, role=one) for one in ("train", "validation")}
+        fitted = tabular.fit(
+            model, roles, patients=known, genes=genes, covariates=covariates, seed=seed, bad_slides=bad_slides
+        )
+        checkpoint = replace(fitted, attributes=fitted.attributes | which)
+        sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
+        artifacts.write_checkpoint(out, checkpoint, options=common, inputs=sources)
+        return
+    config = recipe_of(model, config)
     read = ("train", "validation", *(["test"] if config.checkpoint == "published" else []))
     roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in read}
-    genes = artifacts.read_pathways(pathways)
     wanted = require([one for ids in roles.values() for one in ids], patients=known, bad_slides=bad_slides)
     bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
@@ -122,7 +139,6 @@ def run(
     ).to(data.device)
     for group in groups.values():
         network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, config.patches).tolist())
-    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     made_from = {
         "version": __version__,
         "fit": [repeat, fold, seed, model.model_dump(mode="json"), config.model_dump(mode="json", exclude={"seeds"})],
@@ -137,9 +153,7 @@ def run(
         baseline=objective.baseline(scores, time_days=train.time_days, event=train.event),
         history=history,
         attributes={
-            "name": name,
-            "repeat": repeat,
-            "fold": fold,
+            **which,
             "seed": seed,
             "model": model.model_dump(mode="json"),
             "feature_dim": bags.width,
@@ -153,7 +167,7 @@ def run(
             **digests(genes),
         },
     )
-    artifacts.write_checkpoint(out, checkpoint, options=common.model_dump(mode="json"), inputs=sources)
+    artifacts.write_checkpoint(out, checkpoint, options=common, inputs=sources)
     journal.remove()
 
 

@@ -66,6 +66,17 @@ def attempts(first):
     return lambda wildcards, attempt: first * attempt
 
 
+def networks():
+    """Models that are trained in epochs, and so have curves of it: those that may have a section `train`."""
+    return [name for name, model in config["models"].items() if "train" in model]
+
+
+def covariates_of(wildcards):
+    """The table of clinical covariates, an input of the models that read it."""
+    reads = config["models"][wildcards.model]["architecture"] == "clinical-cox"
+    return ["results/cohort/covariates.tsv"] if reads else []
+
+
 def runs(stage):
     """Artifacts of `stage` for every model, repeat, fold and seed."""
     return [

@@ -45,7 +45,7 @@ rule report:
             category="Survival",
         ),
         training=report(
-            expand("results/report/training_{model}.png", model=config["models"]),
+            expand("results/report/training_{model}.png", model=networks()),
             caption="../report/training.rst",
             category="Training",
         ),

@@ -1,0 +1,112 @@
+"""Cox's model of pathway scores, with a penalty that selects."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sksurv.linear_model import CoxnetSurvivalAnalysis
+from sksurv.util import Surv
+
+from tta_pipeline import model_sections
+from tta_pipeline.errors import InputError
+from tta_pipeline.models.tabular.model import (
+    EMPTY,
+    Fitted,
+    Floats,
+    Table,
+    converging,
+    cox_baseline,
+    cox_survival,
+    linear,
+)
+from tta_pipeline.numerics.folds import partition
+from tta_pipeline.numerics.partial_likelihood import held_out_log_likelihood
+from tta_pipeline.numerics.pathway_scores import fit_scores, pathway_scores
+
+
+class ElasticNet:
+    """log-risk = s b, with b the minimum of -l(b) / n + penalty [ ratio ||b||_1 + (1 - ratio) / 2 ||b||_2^2 ].
+
+    l is Breslow's log partial likelihood, s the pathway scores. The path starts at the smallest penalty that selects
+    nothing; the penalty with the largest cross-validated partial likelihood is taken, and where several have it the
+    largest of them.
+
+    References
+    ----------
+    Simon, Friedman, Hastie, Tibshirani, J. Stat. Softw. 39 (2011) 5, eq. 4.
+    """
+
+    def __init__(self, options: model_sections.ElasticNet):
+        self._options = options
+
+    def fit(self, table: Table, *, time_days: Floats, event: NDArray[np.bool_], seed: int) -> Fitted:
+        """Fit the path on all training patients, and choose among its penalties by parts of them."""
+        self._check(event)
+        scaler = fit_scores(table.expression, members=table.pathways)
+        scores = pathway_scores(table.expression, members=table.pathways, scaler=scaler)
+        if not np.ptp(scores, axis=0).any():
+            raise InputError(
+                "elastic-net: expected a pathway score that differs between the training patients, found none. "
+                "Check the expression of the gene sets."
+            )
+        penalties, path = self._path(scores, time_days=time_days, event=event, penalties=None)
+        gain = self._held_out(scores, time_days=time_days, event=event, penalties=penalties, seed=seed)
+        chosen = int(np.argmax(gain))  # penalties fall: the first is the largest
+        coefficients = path[:, chosen]
+        selected = {name: float(one) for name, one in zip(table.names, coefficients, strict=True) if one != 0}
+        notes = {"penalty": float(penalties[chosen]), "selected": selected, "chosen_on": "parts of the training part"}
+        if not selected:
+            notes["reason"] = EMPTY
+        baseline = cox_baseline(linear(scores, coefficients), time_days=time_days, event=event)
+        weights = {"coefficients": coefficients, "penalties": penalties, "held_out_log_likelihood": gain}
+        return Fitted(weights, scaler, baseline, notes)
+
+    def risk(self, table: Table, fitted: Fitted) -> Floats:
+        """The log-risk; 0 for everybody where the model is empty."""
+        scores = pathway_scores(table.expression, members=table.pathways, scaler=fitted.scaler)
+        return linear(scores, fitted.weights["coefficients"])
+
+    def survival(self, days: Floats, *, table: Table, fitted: Fitted) -> Floats:
+        """By Breslow's baseline hazard."""
+        return cox_survival(days, log_risk=self.risk(table, fitted), baseline=fitted.baseline)
+
+    def _check(self, event: NDArray[np.bool_]) -> None:
+        folds = self._options.inner_folds
+        if event.sum() < folds or len(event) < 2 * folds:
+            raise InputError(
+                f"elastic-net: expected at least {2 * folds} training patients and {folds} events for inner_folds = "
+                f"{folds}, found {len(event)} and {event.sum()}. Lower inner_folds."
+            )
+
+    def _path(
+        self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_], penalties: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """Penalties, falling (k,), and coefficients (sets, k); the given penalties, or those of the options."""
+        model = CoxnetSurvivalAnalysis(
+            l1_ratio=self._options.l1_ratio,
+            alphas=penalties,
+            n_alphas=self._options.penalties,
+            alpha_min_ratio=self._options.smallest_penalty,
+        )
+        with converging("elastic-net", remedy="Raise smallest_penalty, or lower l1_ratio."):
+            model.fit(scores, Surv.from_arrays(event, time_days))
+        return np.asarray(model.alphas_, dtype=np.float64), np.asarray(model.coef_, dtype=np.float64)
+
+    def _held_out(
+        self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_], penalties: Floats, seed: int
+    ) -> Floats:
+        """Cross-validated log partial likelihood of each penalty, (k,)."""
+        folds = self._options.inner_folds
+        part = partition(
+            event=event,
+            time_days=time_days,
+            group=np.arange(len(event)),
+            shares=np.full(folds, 1 / folds),
+            seed=[seed],
+        )
+        gain = np.zeros(len(penalties))
+        for fold in range(folds):
+            held_out = part == fold
+            _, path = self._path(
+                scores[~held_out], time_days=time_days[~held_out], event=event[~held_out], penalties=penalties
+            )
+            gain += held_out_log_likelihood(scores @ path, held_out=held_out, time_days=time_days, event=event)
+        return gain
