@@ -33,6 +33,26 @@ def log_partial_likelihood(log_risk: Floats, *, time_days: Floats, event: NDArra
     return total
 
 
+def slope_at_zero(columns: Floats, *, time_days: Floats, event: NDArray[np.bool_]) -> Floats:
+    """Gradient of the log partial likelihood at b = 0: sum_{i in D} [ x_i - mean of x over those followed at t_i ].
+
+    Parameters
+    ----------
+    columns
+        x, (patients, p).
+    time_days, event
+        (patients,) each.
+
+    Returns
+    -------
+    (p,)
+    """
+    sums = columns[np.argsort(-time_days, kind="stable")].cumsum(axis=0)
+    followed = len(time_days) - np.searchsorted(np.sort(time_days), time_days[event], side="left")
+    slope: Floats = (columns[event] - sums[followed - 1] / followed[:, None]).sum(axis=0)
+    return slope
+
+
 def held_out_log_likelihood(
     log_risk: Floats, *, held_out: NDArray[np.bool_], time_days: Floats, event: NDArray[np.bool_]
 ) -> Floats:

@@ -6,7 +6,7 @@ from sksurv.linear_model import CoxnetSurvivalAnalysis
 from sksurv.util import Surv
 
 from tta_pipeline import model_sections
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import ConvergenceError, InputError
 from tta_pipeline.models.tabular.model import (
     EMPTY,
     Fitted,
@@ -18,8 +18,10 @@ from tta_pipeline.models.tabular.model import (
     linear,
 )
 from tta_pipeline.numerics.folds import partition
-from tta_pipeline.numerics.partial_likelihood import held_out_log_likelihood
+from tta_pipeline.numerics.partial_likelihood import held_out_log_likelihood, slope_at_zero
 from tta_pipeline.numerics.pathway_scores import fit_scores, pathway_scores
+
+_STEPS = 5  # from the first penalty to another
 
 
 class ElasticNet:
@@ -38,7 +40,7 @@ class ElasticNet:
         self._options = options
 
     def fit(self, table: Table, *, time_days: Floats, event: NDArray[np.bool_], seed: int) -> Fitted:
-        """Fit the path on all training patients, and choose among its penalties by parts of them."""
+        """Choose the penalty by parts of the training patients, and fit all of them with it."""
         self._check(event)
         scaler = fit_scores(table.expression, members=table.pathways)
         scores = pathway_scores(table.expression, members=table.pathways, scaler=scaler)
@@ -47,16 +49,17 @@ class ElasticNet:
                 "elastic-net: expected a pathway score that differs between the training patients, found none. "
                 "Check the expression of the gene sets."
             )
-        penalties, path = self._path(scores, time_days=time_days, event=event, penalties=None)
+        outcomes = Surv.from_arrays(event, time_days)
+        penalties = self._penalties(scores, time_days=time_days, event=event)
         gain = self._held_out(scores, time_days=time_days, event=event, penalties=penalties, seed=seed)
         chosen = int(np.argmax(gain))  # penalties fall: the first is the largest
-        coefficients = path[:, chosen]
+        coefficients = self._at(scores, outcomes, penalty=penalties[chosen], first=penalties[0])
         selected = {name: float(one) for name, one in zip(table.names, coefficients, strict=True) if one != 0}
         notes = {"penalty": float(penalties[chosen]), "selected": selected, "chosen_on": "parts of the training part"}
         if not selected:
             notes["reason"] = EMPTY
         baseline = cox_baseline(linear(scores, coefficients), time_days=time_days, event=event)
-        weights = {"coefficients": coefficients, "penalties": penalties, "held_out_log_likelihood": gain}
+        weights = {"coefficients": coefficients, "penalties": penalties[: len(gain)], "held_out_log_likelihood": gain}
         return Fitted(weights, scaler, baseline, notes)
 
     def risk(self, table: Table, fitted: Fitted) -> Floats:
@@ -76,24 +79,42 @@ class ElasticNet:
                 f"{folds}, found {len(event)} and {event.sum()}. Lower inner_folds."
             )
 
-    def _path(
-        self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_], penalties: Floats | None
-    ) -> tuple[Floats, Floats]:
-        """Penalties, falling (k,), and coefficients (sets, k); the given penalties, or those of the options."""
-        model = CoxnetSurvivalAnalysis(
-            l1_ratio=self._options.l1_ratio,
-            alphas=penalties,
-            n_alphas=self._options.penalties,
-            alpha_min_ratio=self._options.smallest_penalty,
-        )
+    def _penalties(self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_]) -> Floats:
+        """From the smallest that selects nothing, max_p |dl/db_p (0)| / (n ratio), down by one factor, (k,)."""
+        options = self._options
+        slope = slope_at_zero(scores, time_days=time_days, event=event)
+        first = float(np.abs(slope).max()) / (len(event) * options.l1_ratio)
+        found: Floats = np.geomspace(first, options.smallest_penalty * first, options.penalties)
+        return found
+
+    def _path(self, scores: Floats, outcomes: NDArray[np.void], *, penalties: Floats, first: float) -> Floats:
+        """Coefficients for each of the falling penalties, (sets, k), up to the first at which no fit converges."""
+        columns: list[Floats] = []
+        for penalty in penalties:
+            try:
+                columns.append(self._at(scores, outcomes, penalty=penalty, first=first))
+            except ConvergenceError:
+                if not columns:
+                    raise
+                break
+        return np.stack(columns, axis=1)
+
+    def _at(self, scores: Floats, outcomes: NDArray[np.void], *, penalty: float, first: float) -> Floats:
+        """Coefficients for one penalty, (sets,), reached from the first of the path in a few steps.
+
+        The library's path of a hundred steps ends where six in turn explain hardly more, which in weak data is before
+        anything is selected; so short a path as this one it walks to its end.
+        """
+        steps = np.unique(np.geomspace(first, penalty, _STEPS))[::-1] if penalty < first else [penalty]
         with converging("elastic-net", remedy="Raise smallest_penalty, or lower l1_ratio."):
-            model.fit(scores, Surv.from_arrays(event, time_days))
-        return np.asarray(model.alphas_, dtype=np.float64), np.asarray(model.coef_, dtype=np.float64)
+            model = CoxnetSurvivalAnalysis(l1_ratio=self._options.l1_ratio, alphas=steps).fit(scores, outcomes)
+        assert model.coef_.shape[1] == len(steps), "the path ended early"
+        return np.asarray(model.coef_[:, -1], dtype=np.float64)
 
     def _held_out(
         self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_], penalties: Floats, seed: int
     ) -> Floats:
-        """Cross-validated log partial likelihood of each penalty, (k,)."""
+        """Cross-validated log partial likelihood of each penalty, (k,), of those at which all parts have a fit."""
         folds = self._options.inner_folds
         part = partition(
             event=event,
@@ -105,8 +126,8 @@ class ElasticNet:
         gain = np.zeros(len(penalties))
         for fold in range(folds):
             held_out = part == fold
-            _, path = self._path(
-                scores[~held_out], time_days=time_days[~held_out], event=event[~held_out], penalties=penalties
-            )
+            outcomes = Surv.from_arrays(event[~held_out], time_days[~held_out])
+            path = self._path(scores[~held_out], outcomes, penalties=penalties[: len(gain)], first=penalties[0])
+            gain = gain[: path.shape[1]]
             gain += held_out_log_likelihood(scores @ path, held_out=held_out, time_days=time_days, event=event)
         return gain
