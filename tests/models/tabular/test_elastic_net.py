@@ -16,7 +16,7 @@ from tta_pipeline.numerics.pathway_scores import fit_scores, pathway_scores
 
 
 def build(**options: Any) -> ElasticNet:
-    return ElasticNet(model_sections.ElasticNet(architecture="elastic-net", **options))
+    return ElasticNet(model_sections.ElasticNet(architecture="elastic-net", **{"penalties": 30} | options))
 
 
 def test_the_set_that_carries_the_risk_is_selected_and_named() -> None:

@@ -33,7 +33,7 @@ class ClinicalCox:
             log.info("clinical-cox: constant among the training patients, dropped: %s", ", ".join(encoding.dropped))
         columns = encoding.encode(table.covariates)
         mean = columns.mean(axis=0)
-        model = CoxPHSurvivalAnalysis(alpha=self._options.penalty, ties="efron", n_iter=100, tol=1e-12)
+        model = CoxPHSurvivalAnalysis(alpha=self._options.penalty, ties="efron", n_iter=100)
         remedy = "Covariates may be collinear, or one orders all events: leave one out, or set a penalty."
         with converging("clinical-cox", remedy=remedy):
             model.fit(columns - mean, Surv.from_arrays(event, time_days))

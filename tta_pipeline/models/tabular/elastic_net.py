@@ -87,18 +87,6 @@ class ElasticNet:
         found: Floats = np.geomspace(first, options.smallest_penalty * first, options.penalties)
         return found
 
-    def _path(self, scores: Floats, outcomes: NDArray[np.void], *, penalties: Floats, first: float) -> Floats:
-        """Coefficients for each of the falling penalties, (sets, k), up to the first at which no fit converges."""
-        columns: list[Floats] = []
-        for penalty in penalties:
-            try:
-                columns.append(self._at(scores, outcomes, penalty=penalty, first=first))
-            except ConvergenceError:
-                if not columns:
-                    raise
-                break
-        return np.stack(columns, axis=1)
-
     def _at(self, scores: Floats, outcomes: NDArray[np.void], *, penalty: float, first: float) -> Floats:
         """Coefficients for one penalty, (sets,), reached from the first of the path in a few steps.
 
@@ -114,7 +102,11 @@ class ElasticNet:
     def _held_out(
         self, scores: Floats, *, time_days: Floats, event: NDArray[np.bool_], penalties: Floats, seed: int
     ) -> Floats:
-        """Cross-validated log partial likelihood of each penalty, (k,), of those at which all parts have a fit."""
+        """Cross-validated log partial likelihood of each penalty, (k,).
+
+        k is less than there are penalties where a part has no fit that converges, or where the likelihood has fallen by
+        more than 1 per event from its best: smaller penalties only take longer.
+        """
         folds = self._options.inner_folds
         part = partition(
             event=event,
@@ -123,11 +115,23 @@ class ElasticNet:
             shares=np.full(folds, 1 / folds),
             seed=[seed],
         )
-        gain = np.zeros(len(penalties))
-        for fold in range(folds):
-            held_out = part == fold
-            outcomes = Surv.from_arrays(event[~held_out], time_days[~held_out])
-            path = self._path(scores[~held_out], outcomes, penalties=penalties[: len(gain)], first=penalties[0])
-            gain = gain[: path.shape[1]]
-            gain += held_out_log_likelihood(scores @ path, held_out=held_out, time_days=time_days, event=event)
-        return gain
+        parts = [
+            (out, scores[~out], Surv.from_arrays(event[~out], time_days[~out]))
+            for out in (part == fold for fold in range(folds))
+        ]
+        gain: list[float] = []
+        for penalty in penalties:
+            try:
+                fits = [self._at(own, known, penalty=penalty, first=penalties[0]) for _, own, known in parts]
+            except ConvergenceError:
+                if not gain:
+                    raise
+                break
+            gains = [
+                held_out_log_likelihood(linear(scores, b)[:, None], held_out=out, time_days=time_days, event=event)[0]
+                for b, (out, _, _) in zip(fits, parts, strict=True)
+            ]
+            gain.append(float(np.sum(gains)))
+            if max(gain) - gain[-1] > event.sum():
+                break
+        return np.array(gain)
