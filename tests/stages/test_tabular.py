@@ -26,7 +26,7 @@ OPTIONS = {
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """Without feature files: whoever opens one fails."""
-    written = write_study(tmp_path, n_train=60, n_validation=8, n_test=20, seed=1)
+    written = write_study(tmp_path, n_train=60, n_validation=8, n_test=20, seed=3)
     for path in (tmp_path / "features").iterdir():
         path.unlink()
     expression = artifacts.read_pathways(tmp_path / "pathways.h5").expression
