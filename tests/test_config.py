@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
 from tta_pipeline.errors import InputError
 from tta_pipeline.models import MODELS
+from tta_pipeline.models.tabular import TABULAR
 
 MINIMAL = {"inputs": {"slides": "s.tsv", "clinical": "c.tsv", "expression": "e.csv", "gene_sets": "g.gmt"}}
 
@@ -128,4 +129,28 @@ def test_every_published_recipe_is_one_and_every_architecture_has_its_section() 
     for name, keys in model_sections.PUBLISHED.items():
         config.Train.model_validate(keys)
         assert name in model_sections.ARCHITECTURES
-    assert list(MODELS) == list(model_sections.ARCHITECTURES)
+    assert [*MODELS, *TABULAR] == list(model_sections.ARCHITECTURES)
+
+
+def test_a_model_of_covariates_needs_their_names(tmp_path: Path) -> None:
+    models = {"clinical": {"architecture": "clinical-cox"}}
+    with pytest.raises(
+        InputError, match=r"models: clinical: expected clinical covariates in inputs\.covariates, found none"
+    ):
+        config.load(write(tmp_path, MINIMAL | {"models": models}))
+    inputs = MINIMAL["inputs"] | {"covariates": ["age"]}
+    assert config.load(write(tmp_path, {"inputs": inputs, "models": models})).networks == {}
+
+
+@pytest.mark.parametrize("own", [{"recipe": "published"}, {"train": {"epochs": 3}}])
+def test_a_model_that_is_no_network_takes_no_recipe(tmp_path: Path, own: dict[str, object]) -> None:
+    models = {"forest": {"architecture": "survival-forest"} | own}
+    with pytest.raises(InputError, match=f"expected no {next(iter(own))}: survival-forest is not trained in epochs"):
+        config.load(write(tmp_path, MINIMAL | {"models": models}))
+
+
+def test_the_baselines_add_to_any_study(tmp_path: Path) -> None:
+    baselines = yaml.safe_load((ROOT / "config" / "baselines.yaml").read_text(encoding="utf-8"))
+    models = config.load(write(tmp_path, MINIMAL | baselines)).models
+    wanted = {name for name in model_sections.ARCHITECTURES if name != "clinical-cox"}  # which needs inputs.covariates
+    assert wanted <= {model.architecture for model in models.values()}

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "io": {"io", "config"},
     "models": {"models", "numerics", "config", "model_sections"},
     "reporting": {"reporting", "io", "numerics", "config"},
-    "stages": {"reporting", "models", "io", "numerics", "config", "model_sections"},
+    "stages": {"stages", "reporting", "models", "io", "numerics", "config", "model_sections"},
     "commands": {"commands", "stages", "reporting", "models", "io", "numerics", "config"},
     "cli": {"stages", "commands", "config", "section"},
     "manual": {"config", "section", "model_sections"},
@@ -59,7 +59,9 @@ def test_imports_follow_the_layers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in MODULES if layer(p) == "stages"], ids=lambda path: path.stem)
 def test_no_stage_imports_a_stage(path: Path) -> None:
-    assert not [name for name in imports(path) if name.startswith("tta_pipeline.stages.")]
+    """They may share a module that is none: one without a word of its own on the command line."""
+    shared = [name.split(".")[2] for name in imports(path) if name.startswith("tta_pipeline.stages.")]
+    assert not set(shared) & set(STAGES)
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if layer(p) != "io"], ids=str)

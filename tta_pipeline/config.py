@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.model_sections import ARCHITECTURES, PUBLISHED, TTA, Architecture, Model
+from tta_pipeline.model_sections import ARCHITECTURES, PUBLISHED, TTA, Architecture, Model, Tabular
 from tta_pipeline.section import Fraction, Section, StudyPath
 
 
@@ -378,6 +378,11 @@ class Study(Section):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
 
+    @property
+    def networks(self) -> dict[str, Architecture]:
+        """The models that are trained in epochs, with a recipe."""
+        return {name: one for name, one in self.models.items() if isinstance(one, Architecture)}
+
     @model_validator(mode="after")
     def _report_has_models(self) -> "Study":
         unknown = [name for name in self.report.without if name not in self.models]
@@ -390,8 +395,18 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _recipes_are_valid(self) -> "Study":
-        for model in self.models.values():
+        for model in self.networks.values():
             recipe_of(model, self.train)
+        return self
+
+    @model_validator(mode="after")
+    def _covariates_are_named(self) -> "Study":
+        reading = [name for name, one in self.models.items() if isinstance(one, Tabular) and one.needs_covariates]
+        if reading and not self.inputs.covariates:
+            raise InputError(
+                f"models: {', '.join(reading)}: expected clinical covariates in inputs.covariates, found none. Name "
+                "columns of the clinical table there, such as age, sex, stage and grade, or leave the model out."
+            )
         return self
 
 

@@ -25,6 +25,8 @@ def test_patients_are_joined_by_identifier_in_the_order_asked(tmp_path: Path) ->
     assert group.event.tolist() == [True, False]
     assert group.n_patches.tolist() == [4, 3]
     np.testing.assert_array_equal(group.expression, expression[[2, 1]])
+    unread = select(["B", "gone", "A"], patients=patients, bags=None, pathways=pathways)
+    assert (unread.patient_id, unread.n_patches.tolist()) == (["B", "A"], [0, 0])
     assert len(select([], patients=patients, bags=bags, pathways=pathways)) == 0
     with pytest.raises(InputError, match="found none for 1: D"):
         select(["A", "D"], patients=patients, bags=bags, pathways=pathways)

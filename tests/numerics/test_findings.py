@@ -59,6 +59,12 @@ def test_constant_risks():
     ]
 
 
+def test_empty_models_are_named_once_for_a_reason():
+    assert findings.of_empty_models({}) == []
+    (said,) = findings.of_empty_models({"empty model": ["net repeat 0 fold 1 seed 0", "net repeat 0 fold 2 seed 0"]})
+    assert said.startswith("empty model in net repeat 0 fold 1 seed 0; net repeat 0 fold 2 seed 0: no gene set")
+
+
 def test_missing_patients_and_folds_are_joined_over_models():
     whole = [fold(n=20, number=0), fold(n=20, number=1)]
     part = fold(n=12, number=0)

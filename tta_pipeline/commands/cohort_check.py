@@ -128,7 +128,7 @@ def _check_bags(options: config.Study, folder: Path, findings: Findings, *, sets
         say_costs([cost_of_training(options, patients=len(names), patches=float(counts.sum()))], findings)
         column = {gene: index for index, gene in enumerate({gene for own in sets.values() for gene in own})}
         members = [np.array([column[gene] for gene in own], dtype=np.int64) for own in sets.values()]
-        for name, model in options.models.items():
+        for name, model in options.networks.items():
             network = MODELS[model.architecture](model, feature_dim=bags.width, pathways=members)
             most = config.recipe_of(model, options.train).patches
             with findings.noting(f"models.{name}: "):

@@ -120,7 +120,7 @@ def cost_of_training(options: config.Study, *, patients: int, patches: float) ->
     fits = splits.repeats * splits.folds * len(options.train.seeds)
     trained = patients * (1 - 1 / splits.folds) * (1 - splits.validation_fraction)
     recipes = [
-        recipe for model in options.models.values() for recipe in combinations(config.recipe_of(model, options.train))
+        recipe for model in options.networks.values() for recipe in combinations(config.recipe_of(model, options.train))
     ]
     models = [Training(fits, recipe.epochs, patients=trained, patches=recipe.patches) for recipe in recipes]
     return estimate_training(models, bag=patches / max(patients, 1))

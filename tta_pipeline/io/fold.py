@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 class Group:
     """Patients of one role.
 
-    time_days: float64 (patients,). event: bool (patients,). n_patches: int64 (patients,), at least 1.
+    time_days: float64 (patients,). event: bool (patients,). n_patches: int64 (patients,), at least 1; 0 where no bag is
+    read.
     expression: float32 (patients, genes), as in the table.
     """
 
@@ -55,15 +56,19 @@ def require(ids: Iterable[str], *, patients: dict[str, Patient], bad_slides: Bad
     return [patients[name] for name in named if name in patients]
 
 
-def select(ids: Iterable[str], *, patients: dict[str, Patient], bags: Bags, pathways: Pathways) -> Group:
+def select(ids: Iterable[str], *, patients: dict[str, Patient], bags: Bags | None, pathways: Pathways) -> Group:
     """The patients of `ids` that have a usable bag, in the order of `ids`.
+
+    Without bags, for models that read no features: those that have a usable slide by the tables, with 0 patches. They
+    are the same patients, unless a feature file was damaged after its stage.
 
     Raises
     ------
     InputError
         A patient has no row in the expression artifact.
     """
-    usable = [name for name in ids if name in bags.n_patches]
+    n_patches = dict.fromkeys(patients, 0) if bags is None else bags.n_patches
+    usable = [name for name in ids if name in n_patches]
     row_of = {name: row for row, name in enumerate(pathways.patient_id)}
     missing = [name for name in usable if name not in row_of]
     if missing:
@@ -76,7 +81,7 @@ def select(ids: Iterable[str], *, patients: dict[str, Patient], bags: Bags, path
         patient_id=usable,
         time_days=np.array([patients[name].time_days for name in usable], dtype=np.float64),
         event=np.array([patients[name].event for name in usable], dtype=bool),
-        n_patches=np.array([bags.n_patches[name] for name in usable], dtype=np.int64),
+        n_patches=np.array([n_patches[name] for name in usable], dtype=np.int64),
         expression=pathways.expression[rows],
     )
 

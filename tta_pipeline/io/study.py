@@ -1,5 +1,6 @@
 """The patients of a study with their inputs: joins of the pipeline's own tables, by identifier."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +91,28 @@ def read_role(splits: Path, *, repeat: int, fold: int, role: str) -> list[str]:
     if chosen.empty:
         raise InputError(f"{splits}: expected repeat {repeat}, fold {fold}, found none. Run the splits stage.")
     return [str(name) for name in chosen.loc[chosen["role"] == role, "patient_id"]]
+
+
+def read_covariates(path: Path, *, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Covariate -> text of each patient of `ids`, in their order; "" where it is not known.
+
+    Raises
+    ------
+    InputError
+        The study names no covariates, or a patient is not in the table.
+    """
+    table = tables.read_table(path, columns=tables.COVARIATES)
+    if table.empty:
+        raise InputError(
+            f"{path}: expected clinical covariates, found none. Name columns of the clinical table in "
+            "inputs.covariates, such as age, sex, stage and grade."
+        )
+    names = list(dict.fromkeys(table["covariate"]))
+    cells = dict(zip(zip(table["patient_id"], table["covariate"], strict=True), table["value"], strict=True))
+    missing = [one for one in ids if any((one, name) not in cells for name in names)]
+    if missing:
+        raise InputError(
+            f"{path}: expected covariates of {len(ids)} patients, found none for {len(missing)}: "
+            f"{', '.join(missing[:5])}. Run the cohort stage again."
+        )
+    return {name: [str(cells[one, name]) for one in ids] for name in names}

@@ -11,6 +11,7 @@ from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.published import PUBLISHED
+from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
 __all__ = [
@@ -24,11 +25,15 @@ __all__ = [
     "SNN",
     "TTA",
     "Architecture",
+    "ClinicalCox",
+    "ElasticNet",
     "LateFusion",
     "MOTCat",
     "MeanPool",
     "Model",
     "PathwayTransformer",
     "SurvPath",
+    "SurvivalForest",
+    "Tabular",
     "TransMIL",
 ]

@@ -10,9 +10,10 @@ from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
+from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
+ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "tta": TTA,
     "mlp": MLP,
     "snn": SNN,
@@ -26,6 +27,9 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "cmta": CMTA,
     "survpath": SurvPath,
     "mmp": MMP,
+    "clinical-cox": ClinicalCox,
+    "elastic-net": ElasticNet,
+    "survival-forest": SurvivalForest,
 }
 
 
@@ -46,7 +50,10 @@ Model = Annotated[
     | Annotated[MOTCat, Tag("motcat")]
     | Annotated[CMTA, Tag("cmta")]
     | Annotated[SurvPath, Tag("survpath")]
-    | Annotated[MMP, Tag("mmp")],
+    | Annotated[MMP, Tag("mmp")]
+    | Annotated[ClinicalCox, Tag("clinical-cox")]
+    | Annotated[ElasticNet, Tag("elastic-net")]
+    | Annotated[SurvivalForest, Tag("survival-forest")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -1,65 +1,151 @@
-"""Clinical covariates as numbers that a Cox fit can take."""
+"""Clinical covariates as columns of numbers: which ones, and what fills a gap, is fitted on the training patients."""
 
-import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-_ROMAN = {"0": 0, "I": 1, "II": 2, "III": 3, "IV": 4, "V": 5}
-_STAGE = re.compile(r"STAGE (0|IV|V|I{1,3})([A-D][0-9]?)?")
-_NOT_ASSESSED = re.compile(r"(STAGE |[GTNM])X")
-_GRADE = re.compile(r"[GTNM]([0-4])([A-D][0-9]?)?")
+import numpy as np
+from numpy.typing import NDArray
+
+from tta_pipeline.errors import InputError
+from tta_pipeline.numerics.clinical_terms import grade_number, number, sex_number, stage_number, years_per_unit
+
+Floats = NDArray[np.float64]
+Cells = Mapping[str, Sequence[str]]
+Kind = Literal["age", "sex", "stage", "grade", "number", "category"]
+_READ: dict[str, Callable[[str], float]] = {
+    "age": number,
+    "sex": sex_number,
+    "stage": stage_number,
+    "grade": grade_number,
+    "number": number,
+}
+_NAMED: dict[Kind, tuple[str, ...]] = {
+    "age": ("age",),
+    "sex": ("sex", "gender"),
+    "stage": ("stage",),
+    "grade": ("grade",),
+}
+_YEARS_PER_DECADE = 10.0
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Values by patient, NaN where unknown; `scale` says how they were read. Empty with a reason where they cannot."""
+class Covariate:
+    """How the cells of one covariate become columns.
 
-    values: dict[str, float]
-    scale: str
-    reason: str = ""
+    kind: age is counted in decades, sex is 0 (female) or 1 (male), stage and grade are ordered numbers, any other
+    numbers stand as they are; a category has a column for each of `categories`, 0 or 1.
+    factor: of the number that is read. fill: what stands for a missing number; categories have 0 in all columns.
+    indicator: whether a further column says that the cell is missing.
+    """
+
+    name: str
+    kind: Kind
+    factor: float = 1.0
+    fill: float = 0.0
+    categories: tuple[str, ...] = ()
+    indicator: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        own = [f"{self.name}={one}" for one in self.categories] if self.kind == "category" else [self.name]
+        return own + [f"{self.name} missing"] * self.indicator
+
+    def encode(self, cells: Sequence[str]) -> Floats:
+        """(patients, columns); a cell that cannot be read is missing, a category without column is the reference."""
+        if self.kind == "category":
+            missing = np.array([cell == "" for cell in cells])
+            values = np.array([[cell == one for one in self.categories] for cell in cells], dtype=np.float64)
+            values = values.reshape(len(cells), len(self.categories))
+        else:
+            read = self.factor * _numbers(self.kind, cells)
+            missing = np.isnan(read)
+            values = np.where(missing, self.fill, read)[:, None]
+        return np.column_stack([values, missing.astype(np.float64)]) if self.indicator else values
 
 
-def encode(cells: Mapping[str, str]) -> Encoded:
-    """A covariate's cells as numbers.
+@dataclass(frozen=True)
+class Encoding:
+    """The columns of all covariates. kept: those that varied in training. dropped: those that did not."""
 
-    Numbers stay; a stage ("Stage IIA"), grade ("G3") or part of a TNM (`T4a`) becomes its number, letters behind it
-    count no more, and an X ("GX": not assessed) is unknown; two values in words become 0 and 1, in alphabetical order.
-    Words of more than two values have no order of their own and are not read.
+    covariates: tuple[Covariate, ...]
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def encode(self, cells: Cells) -> Floats:
+        """(patients, kept columns)."""
+        columns, values = _all_columns(self.covariates, cells)
+        return values[:, [columns.index(name) for name in self.kept]]
+
+
+def fit_encoding(cells: Cells, *, min_patients: int = 5) -> Encoding:
+    """Columns of the covariates of the training patients.
+
+    A covariate named after age, sex (or gender), stage or grade is one, where most of its known cells read so; any
+    other one is a number where all known cells are, else a category. Missing numbers become the median, a missing sex
+    and category the most frequent one, which is the reference of the others; where training patients lack the
+    covariate, an indicator says so. A column that is constant is dropped.
 
     Parameters
     ----------
     cells
-        patient_id -> text, "" where unknown.
+        Covariate -> text of each training patient, "" where it is not known.
+    min_patients
+        Training patients that a category needs for a column of its own; with fewer it stands with the reference.
+
+    Raises
+    ------
+    InputError
+        No column varies.
     """
-    known = {name: cell.strip() for name, cell in cells.items() if not _NOT_ASSESSED.fullmatch(cell.strip().upper())}
-    known = {name: cell for name, cell in known.items() if cell}
-    words = sorted(set(known.values()))
-    if len(words) < 2:
-        return Encoded({}, "", f"{len(words)} different values among {len(known)} patients who have it")
-    for read, scale in ((_number, "number"), (_ordinal, "stage or grade")):
-        numbers = {word: read(word) for word in words}
-        if not any(math.isnan(value) for value in numbers.values()):
-            return Encoded(_of(cells, numbers), scale)
-    if len(words) == 2:
-        return Encoded(_of(cells, {words[0]: 0.0, words[1]: 1.0}), f"0: {words[0]}, 1: {words[1]}")
-    return Encoded({}, "", f"{len(words)} values that are neither numbers nor stages, such as {words[0]}, {words[-1]}")
+    covariates = tuple(_fit(name, own, min_patients=min_patients) for name, own in cells.items())
+    columns, values = _all_columns(covariates, cells)
+    varies = np.ptp(values, axis=0) > 0 if len(values) else np.zeros(len(columns), dtype=bool)
+    kept = tuple(name for name, keep in zip(columns, varies, strict=True) if keep)
+    constant = [name for name, keep in zip(columns, varies, strict=True) if not keep]
+    constant += [one.name for one in covariates if not one.columns]
+    if not kept:
+        raise InputError(
+            f"expected a covariate that differs between the training patients, found {', '.join(constant)}: all "
+            "constant or missing. Name others in inputs.covariates."
+        )
+    return Encoding(covariates, kept, tuple(constant))
 
 
-def _of(cells: Mapping[str, str], numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: numbers.get(cell.strip(), math.nan) for name, cell in cells.items()}
+def _all_columns(covariates: Sequence[Covariate], cells: Cells) -> tuple[list[str], Floats]:
+    absent = [one.name for one in covariates if one.name not in cells]
+    if absent:
+        raise InputError(
+            f"expected the covariates that the model was trained on, found none named {', '.join(absent)}. Train again."
+        )
+    names = [column for one in covariates for column in one.columns]
+    return names, np.concatenate([one.encode(cells[one.name]) for one in covariates], axis=1)
 
 
-def _number(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+def _fit(name: str, cells: Sequence[str], *, min_patients: int) -> Covariate:
+    known = [cell for cell in cells if cell != ""]
+    kind = _kind(name, known)
+    if kind == "category":
+        counts = sorted(Counter(known).items(), key=lambda item: (-item[1], item[0]))  # ties in order of the alphabet
+        categories = tuple(sorted(one for one, count in counts[1:] if count >= min_patients))
+        return Covariate(name, kind, categories=categories, indicator=len(known) < len(cells))
+    values = _numbers(kind, cells)
+    read = values[~np.isnan(values)]
+    factor = years_per_unit(read) / _YEARS_PER_DECADE if kind == "age" else 1.0
+    fill = float(np.median(read)) if kind != "sex" else float(read.mean() > 0.5)
+    return Covariate(name, kind, factor=factor, fill=factor * fill, indicator=len(read) < len(values))
 
 
-def _ordinal(word: str) -> float:
-    if stage := _STAGE.fullmatch(word.upper()):
-        return float(_ROMAN[stage.group(1)])
-    grade = _GRADE.fullmatch(word.upper())
-    return float(grade.group(1)) if grade else math.nan
+def _kind(name: str, known: Sequence[str]) -> Kind:
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    for kind, names in _NAMED.items():
+        if words & set(names) and 2 * int(np.isfinite(_numbers(kind, known)).sum()) > len(known):
+            return kind
+    return "number" if known and np.isfinite(_numbers("number", known)).all() else "category"
+
+
+def _numbers(kind: Kind, cells: Sequence[str]) -> Floats:
+    return np.array([_READ[kind](cell) for cell in cells], dtype=np.float64)

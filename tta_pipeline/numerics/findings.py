@@ -78,6 +78,15 @@ def of_risks(models: Mapping[str, Sequence[Fold]]) -> list[str]:
     return [f"All test patients have the same risk in {_named(constant)}: the model has learnt nothing there."]
 
 
+def of_empty_models(fits: Mapping[str, Sequence[str]]) -> list[str]:
+    """Fits that chose to use nothing of their input, by the reason that they give."""
+    return [
+        f"{reason} in {_named(names)}: no gene set was selected or split on, so all patients have one risk, and a "
+        "C-index of 0.5."
+        for reason, names in fits.items()
+    ]
+
+
 def of_direction(summary: pd.DataFrame) -> list[str]:
     """Models whose risks order patients worse than chance, which points to an inverted risk or indicator."""
     worse = summary.loc[summary["c_high"] < 0.5, "model"]

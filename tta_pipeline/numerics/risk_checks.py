@@ -10,7 +10,7 @@ import pandas as pd
 
 from tta_pipeline.numerics.calibration import Observed, calibrate
 from tta_pipeline.numerics.comparison import SIGNIFICANT
-from tta_pipeline.numerics.covariates import encode
+from tta_pipeline.numerics.covariate_scales import encode
 from tta_pipeline.numerics.hazards import AddedValue, added_value, proportional_hazards
 from tta_pipeline.numerics.metrics import Fold, fits
 from tta_pipeline.numerics.scores import Prediction

@@ -109,5 +109,11 @@ def survival_at(
     return survival
 
 
+def curve_times(time_days: Floats, *, count: int = 101) -> Floats:
+    """Times of a survival curve, ascending: at most `count`, between which equally many of `time_days` lie."""
+    found: Floats = np.unique(np.quantile(time_days, np.linspace(0, 1, count), method="nearest"))
+    return found
+
+
 def _masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, -torch.inf).logsumexp(dim=1)

@@ -27,7 +27,7 @@ class Evaluated:
 
     predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
     draw. sizes: of their training parts.
-    left_out: slides, with reasons.
+    left_out: slides, with reasons. empty: fits that give every patient one risk, by what they say of it.
     """
 
     models: dict[str, list[Fold]]
@@ -35,6 +35,7 @@ class Evaluated:
     exchanged: dict[str, dict[str, list[list[Fold]]]]
     sizes: pd.DataFrame
     left_out: dict[str, str]
+    empty: dict[str, list[str]]
 
 
 def read_evaluated(paths: Sequence[Path]) -> Evaluated:
@@ -49,7 +50,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     """
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
-    found = Evaluated({}, {}, {}, sizes=pd.DataFrame(), left_out={})
+    found = Evaluated({}, {}, {}, sizes=pd.DataFrame(), left_out={}, empty={})
     seen: dict[tuple[object, ...], Path] = {}
     sizes = []
     for path in paths:
@@ -140,6 +141,9 @@ def _add(to: Evaluated, found: artifacts.Predictions, *, model: str, part: Fold)
         for draw, risk in zip(draws, risks, strict=True):
             draw.append(replace(part, risk=risk))
     to.left_out.update(excluded([found.attributes]))
+    if "reason" in found.attributes:
+        fit = f"{model} repeat {part.repeat} fold {part.fold} seed {part.seed}"
+        to.empty.setdefault(found.attributes["reason"], []).append(fit)
 
 
 def _label(attributes: Mapping[str, object]) -> str:

@@ -15,17 +15,20 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
-from tta_pipeline.model_sections import Model
+from tta_pipeline.model_sections import Architecture, Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.objective import Objective, restore_objective
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics.modalities import partners
+from tta_pipeline.numerics.survival import curve_times
+from tta_pipeline.stages import tabular
 
 Floats = NDArray[np.float64]
-_CURVE_TIMES = 101
-_CARRIED = ("name", "repeat", "fold", "seed", "epoch", "chosen_on", "n_train", "n_train_events", "n_validation")
+_CARRIED = (
+    "name", "repeat", "fold", "seed", "epoch", "chosen_on", "reason", "n_train", "n_train_events", "n_validation",
+)  # fmt: skip
 
 
 def run(
@@ -39,6 +42,7 @@ def run(
     out: Path,
     config: Evaluate,
     bad_slides: BadSlides,
+    covariates: Path | None = None,
 ) -> None:
     """Compute risk and survival of the test patients of the fold that a model was trained on.
 
@@ -54,6 +58,8 @@ def run(
         Options of the evaluation.
     bad_slides
         What happens to a feature file that cannot be used.
+    covariates
+        Table of the cohort stage, for a model that needs it.
 
     Raises
     ------
@@ -64,7 +70,8 @@ def run(
     checkpoint = artifacts.read_checkpoint(trained)
     _check_splits(splits, trained=trained)
     attributes = checkpoint.attributes
-    if "recipe" not in attributes:
+    model = _section(attributes, trained=trained)
+    if not isinstance(model, Tabular) and "recipe" not in attributes:
         raise InputError(
             f"{trained}: expected the recipe of its training, found none: it is of an older version. Train again."
         )
@@ -77,30 +84,52 @@ def run(
             f"{splits}: expected test patients in repeat {attributes['repeat']}, fold {attributes['fold']}, found none."
         )
     wanted = require(ids, patients=known, bad_slides=bad_slides)
-    bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
-    if bags.width != attributes["feature_dim"]:
-        raise InputError(
-            f"{slides}: expected features of width {attributes['feature_dim']}, as {trained} was trained on, "
-            f"found width {bags.width}. Extract them with the same encoder."
+    sources = {"trained": trained, "patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
+    if isinstance(model, Tabular):
+        test = select(ids, patients=known, bags=None, pathways=genes)
+        found = tabular.predict(
+            model, checkpoint, test, genes=genes, covariates=covariates, horizons_days=config.horizons_days
         )
-    test = select(ids, patients=known, bags=bags, pathways=genes)
+        excluded: dict[str, str] = {}
+        sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
+    else:
+        bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
+        _check_width(bags, attributes, trained=trained, slides=slides)
+        test = select(ids, patients=known, bags=bags, pathways=genes)
+        found = _by_network(model, checkpoint, test, bags=bags, genes=genes, trained=trained, config=config)
+        excluded = bags.excluded
+    predictions = artifacts.Predictions(
+        patient_id=test.patient_id,
+        time_days=test.time_days,
+        event=test.event,
+        **found,
+        attributes={key: attributes[key] for key in _CARRIED if key in attributes} | {"excluded": excluded},
+    )
+    artifacts.write_predictions(out, predictions, options=config.model_dump(mode="json"), inputs=sources)
+
+
+def _by_network(
+    model: Architecture,
+    checkpoint: artifacts.Checkpoint,
+    test: Group,
+    *,
+    bags: Bags,
+    genes: artifacts.Pathways,
+    trained: Path,
+    config: Evaluate,
+) -> dict[str, Any]:
+    """Risk, survival and risks with another patient's modality, by the names of the predictions artifact."""
     device = device_named(config.device, key="evaluate.device")
-    objective = restore_objective(Train.model_validate(attributes["recipe"]), checkpoint.baseline)
-    network = _restore(checkpoint, genes, outputs=objective.outputs, trained=trained).to(device)
+    objective = restore_objective(Train.model_validate(checkpoint.attributes["recipe"]), checkpoint.baseline)
+    network = _restore(model, checkpoint, genes, outputs=objective.outputs, trained=trained).to(device)
     network.check_patients(test.patient_id, n_patches=np.minimum(test.n_patches, config.max_patches).tolist())
     scoring = _Scoring(network, objective, test=test, bags=bags, scaler=checkpoint.scaler, device=device, config=config)
     scores = scoring.scores()
-    predictions = artifacts.Predictions(
-        patient_id=test.patient_id,
-        risk=objective.risk(scores),
-        time_days=test.time_days,
-        event=test.event,
+    return {
+        "risk": objective.risk(scores),
         **_survival(scores, checkpoint, objective, horizons_days=np.array(config.horizons_days, dtype=np.float64)),
-        exchanged=scoring.exchanged(),
-        attributes={key: attributes[key] for key in _CARRIED} | {"excluded": bags.excluded},
-    )
-    sources = {"trained": trained, "patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
-    artifacts.write_predictions(out, predictions, options=config.model_dump(mode="json"), inputs=sources)
+        "exchanged": scoring.exchanged(),
+    }
 
 
 @dataclass(frozen=True)
@@ -158,7 +187,7 @@ def _survival(
 ) -> dict[str, NDArray[Any]]:
     """Survival at the horizons, and at times between which equally many training patients were last seen."""
     baseline = checkpoint.baseline
-    curve_days = np.unique(np.quantile(baseline["time_days"], np.linspace(0, 1, _CURVE_TIMES), method="nearest"))
+    curve_days = curve_times(baseline["time_days"])
     at = {"survival": horizons_days, "curves": curve_days}
     estimates = {
         name: objective.survival(days, scores=scores, baseline=baseline).astype(np.float32) for name, days in at.items()
@@ -166,11 +195,18 @@ def _survival(
     return {**estimates, "horizons_days": horizons_days, "curve_days": curve_days}
 
 
-def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, outputs: int, trained: Path) -> RiskModel:
+def _section(attributes: dict[str, Any], *, trained: Path) -> Architecture | Tabular:
+    """The section of the config that the model was trained with."""
     try:
-        options: Model = TypeAdapter(Model).validate_python(checkpoint.attributes["model"])
+        section: Architecture | Tabular = TypeAdapter(Model).validate_python(attributes["model"])
     except ValidationError as error:
         raise InputError(describe(error, where=f"{trained}: the model's section")) from error
+    return section
+
+
+def _restore(
+    options: Architecture, checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, outputs: int, trained: Path
+) -> RiskModel:
     network = MODELS[options.architecture](
         options, feature_dim=checkpoint.attributes["feature_dim"], pathways=genes.members(), outputs=outputs
     )
@@ -183,6 +219,14 @@ def _restore(checkpoint: artifacts.Checkpoint, genes: artifacts.Pathways, *, out
             "Train again."
         ) from error
     return network
+
+
+def _check_width(bags: Bags, attributes: dict[str, Any], *, trained: Path, slides: Path) -> None:
+    if bags.width != attributes["feature_dim"]:
+        raise InputError(
+            f"{slides}: expected features of width {attributes['feature_dim']}, as {trained} was trained on, "
+            f"found width {bags.width}. Extract them with the same encoder."
+        )
 
 
 def _check_splits(splits: Path, *, trained: Path) -> None:

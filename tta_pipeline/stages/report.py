@@ -138,6 +138,7 @@ def _warnings(
         *findings.of_test_parts(made["metrics"]),
         *findings.of_shared_sites(made["events"]),
         *findings.of_risks(found.models),
+        *findings.of_empty_models(found.empty),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),

@@ -20,7 +20,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
-from tta_pipeline.model_sections import Model
+from tta_pipeline.model_sections import Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.device import device_named
@@ -34,6 +34,7 @@ from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
 from tta_pipeline.numerics.sampling import stratified_batches, weighted_batches
 from tta_pipeline.numerics.scaling import mean_and_scale
+from tta_pipeline.stages import tabular
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def run(
     model: Model,
     config: Train,
     bad_slides: BadSlides,
+    covariates: Path | None = None,
 ) -> None:
     """Train one model on the training patients of one fold, and write it with everything that was fitted.
 
@@ -77,6 +79,7 @@ def run(
     exception is `checkpoint: published`, which chooses the epoch by them and says so in the artifact (`chosen_on`).
     Where the recipe has a `search`, every combination has a state of its own on disk until the artifact is written: a
     job that was killed takes up the finished ones whole.
+    A model that is no network is fitted without opening any feature file, and takes nothing of `config`.
 
     Parameters
     ----------
@@ -98,6 +101,8 @@ def run(
         Options of the training.
     bad_slides
         What happens to a feature file that cannot be used.
+    covariates
+        Table of the cohort stage, for a model that needs it.
 
     Raises
     ------
@@ -105,11 +110,23 @@ def run(
         No events to learn from, no patients with events to choose by, inputs that do not belong together, patients
         that the model cannot take.
     """
-    common, config = config, recipe_of(model, config)
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
+    genes = artifacts.read_pathways(pathways)
+    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
+    common = config.model_dump(mode="json")
+    which = {"name": name, "repeat": repeat, "fold": fold}
+    if isinstance(model, Tabular):
+        roles = {one: study.read_role(splits, repeat=repeat, fold=fold, role=one) for one in ("train", "validation")}
+        fitted = tabular.fit(
+            model, roles, patients=known, genes=genes, covariates=covariates, seed=seed, bad_slides=bad_slides
+        )
+        checkpoint = replace(fitted, attributes=fitted.attributes | which)
+        sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
+        artifacts.write_checkpoint(out, checkpoint, options=common, inputs=sources)
+        return
+    config = recipe_of(model, config)
     read = ("train", "validation", *(["test"] if config.checkpoint == "published" else []))
     roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in read}
-    genes = artifacts.read_pathways(pathways)
     wanted = require([one for ids in roles.values() for one in ids], patients=known, bad_slides=bad_slides)
     bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
@@ -120,7 +137,6 @@ def run(
     objective = fit_objective(config, time_days=train.time_days, event=train.event)
     device = device_named(config.device, key="train.device")
     data = _Data(train, watched, bags, scaler, device, objective)
-    sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     fingerprints = [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]]
     journals: list[Journal] = []
 
@@ -146,9 +162,7 @@ def run(
         baseline=objective.baseline(scores, time_days=train.time_days, event=train.event),
         history=kept.history,
         attributes={
-            "name": name,
-            "repeat": repeat,
-            "fold": fold,
+            **which,
             "seed": seed,
             "model": model.model_dump(mode="json"),
             "feature_dim": bags.width,
@@ -164,7 +178,7 @@ def run(
             **digests(genes),
         },
     )
-    artifacts.write_checkpoint(out, checkpoint, options=common.model_dump(mode="json"), inputs=sources)
+    artifacts.write_checkpoint(out, checkpoint, options=common, inputs=sources)
     for journal in journals:
         journal.remove()
 

@@ -71,6 +71,17 @@ def reported():
     return [model for model in config["models"] if model not in config["report"]["without"]]
 
 
+def networks():
+    """Models that are trained in epochs, and so have curves of it: those that may have a section `train`."""
+    return [name for name, model in config["models"].items() if "train" in model and name in reported()]
+
+
+def covariates_of(wildcards):
+    """The table of clinical covariates, an input of the models that read it."""
+    reads = config["models"][wildcards.model]["architecture"] == "clinical-cox"
+    return ["results/cohort/covariates.tsv"] if reads else []
+
+
 def runs(stage):
     """Artifacts of `stage` for every reported model, repeat, fold and seed."""
     return [

@@ -6,6 +6,7 @@ rule evaluate:
         manifests=feature_manifests,
         pathways="results/pathways.h5",
         splits="results/splits.tsv",
+        covariates=covariates_of,
     output:
         evaluated="results/evaluate/{model}/r{repeat}_f{fold}_s{seed}.h5",
     log:
@@ -24,4 +25,5 @@ rule evaluate:
     shell:
         "python -m tta_pipeline evaluate --trained {input.trained} --patients {input.patients} --slides {input.slides}"
         " --manifests {input.manifests} --pathways {input.pathways} --splits {input.splits} --out {output.evaluated}"
+        " $([ -z '{input.covariates}' ] || echo --covariates '{input.covariates}')"
         " --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"

@@ -50,12 +50,12 @@ rule report:
             category="Survival",
         ),
         calibration=report(
-            expand("results/report/calibration_{model}.png", model=config["models"]),
+            expand("results/report/calibration_{model}.png", model=reported()),
             caption="../report/calibration.rst",
             category="Survival",
         ),
         training=report(
-            expand("results/report/training_{model}.png", model=reported()),
+            expand("results/report/training_{model}.png", model=networks()),
             caption="../report/training.rst",
             category="Training",
         ),

@@ -5,6 +5,7 @@ rule train:
         manifests=feature_manifests,
         pathways="results/pathways.h5",
         splits="results/splits.tsv",
+        covariates=covariates_of,
     output:
         trained="results/train/{model}/r{repeat}_f{fold}_s{seed}.h5",
     log:
@@ -25,4 +26,5 @@ rule train:
         "python -m tta_pipeline train --patients {input.patients} --slides {input.slides} --manifests {input.manifests}"
         " --pathways {input.pathways} --splits {input.splits} --name {wildcards.model} --repeat {wildcards.repeat}"
         " --fold {wildcards.fold} --seed {wildcards.seed} --out {output.trained} --model {params.model:q}"
+        " $([ -z '{input.covariates}' ] || echo --covariates '{input.covariates}')"
         " --config {params.config:q} --bad-slides {params.bad_slides:q} 2> {log}"
