@@ -4,7 +4,7 @@ Tokens are a sequence here: their order in the bag matters, and a token's segmen
 Bags of one length are therefore worked on together, and no bag ever sees the padding, or the length, of another.
 
 Large batches are worked on in chunks; in training these are encoded again for the gradient, so that what lies between
-the two attentions, some 4 MB per hundred patches, is kept of one chunk at a time.
+input and output, many times their size, is in memory for one chunk at a time.
 
 References
 ----------
