@@ -122,11 +122,9 @@ def test_sixteen_patients_are_learnt_by_heart_and_every_parameter_learns(archite
             # The Cox loss does not change with a constant, hence neither with the bias of the head; a softmax does not
             # either, hence neither attention with the bias of its scores.
             idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-12]
-            assert all(name == "head.bias" or name.endswith("pooling.score.bias") for name in idle)
+            assert set(idle) <= IDLE
         optimiser.step()
         losses.append(float(loss.detach()))
-        if losses[-1] < 0.1 * losses[0]:
-            break
     assert losses[-1] < 0.1 * losses[0]
 
 
