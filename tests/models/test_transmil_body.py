@@ -54,6 +54,25 @@ def test_a_batch_of_unequal_bags_is_its_bags_one_by_one(options: dict[str, objec
     assert tokens.grad[mask].any(dim=1).all()
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, (17,)])
+def test_chunks_that_are_encoded_again_give_the_same_gradient(
+    lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, mask = body(dropout=0.0 if len(lengths) > 1 else 0.5).train(), bags(garbage=0.0)[1][:, :17]
+    tokens, mask = torch.randn(len(lengths), 17, 8), mask if len(lengths) > 1 else mask[2:3]
+    slopes = []
+    for chunk in (2**13, 12):
+        monkeypatch.setattr("tta_pipeline.models.transmil_body._CHUNK_TOKENS", chunk)
+        torch.manual_seed(1)  # of the dropout
+        module.zero_grad()
+        given = tokens.clone().requires_grad_()
+        summary, encoded, _ = module(given, mask=mask)
+        (summary.square().sum() + encoded.square().sum()).backward()
+        slopes.append([summary, encoded, given.grad, *(weights.grad.clone() for weights in module.parameters())])
+    for whole, again in zip(*slopes, strict=True):
+        torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_padding_between_tokens_is_left_out() -> None:
     module, tokens = body(), torch.randn(1, 5, 8)
     mask = torch.tensor([[False, True, True, False, True]])

@@ -3,6 +3,9 @@
 Tokens are a sequence here: their order in the bag matters, and a token's segment depends on the length of its own bag.
 Bags of one length are therefore worked on together, and no bag ever sees the padding, or the length, of another.
 
+Large batches are worked on in chunks; in training these are encoded again for the gradient, so that what lies between
+input and output, many times their size, is in memory for one chunk at a time.
+
 References
 ----------
 Shao et al., "TransMIL", NeurIPS 2021: algorithms 1 and 2.
@@ -15,8 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from tta_pipeline.models.nystrom import NystromAttention
+
+_CHUNK_TOKENS = 2**13  # of a chunk, and of the largest batch of which everything is kept for the gradient
 
 
 class PPEG(nn.Module):
@@ -94,16 +100,25 @@ class TransMILBody(nn.Module):
         if mask is None:
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
         lengths = mask.sum(dim=1).tolist()
+        encode = self._encode_again if sum(lengths) > _CHUNK_TOKENS and torch.is_grad_enabled() else self._encode
         encoded: list[Tensor] = [tokens] * len(lengths)
         for length in sorted(set(lengths)):
-            rows = [row for row, found in enumerate(lengths) if found == length]
-            alike = tokens[rows][mask[rows]].view(len(rows), length, -1)  # (rows, length, width)
-            for row, bag in zip(rows, self._encode(alike), strict=True):
-                encoded[row] = bag
+            alike = [row for row, found in enumerate(lengths) if found == length]
+            width = max(1, _CHUNK_TOKENS // length)
+            for first in range(0, len(alike), width):
+                rows = alike[first : first + width]
+                bags = tokens[rows][mask[rows]].view(len(rows), length, -1)  # (rows, length, width)
+                for row, bag in zip(rows, encode(bags), strict=True):
+                    encoded[row] = bag
         sizes = torch.tensor([len(bag) - 1 for bag in encoded], device=mask.device)
         padded = pad_sequence(encoded, batch_first=True)  # (batch, 1 + longest, width)
         present = torch.arange(padded.shape[1] - 1, device=mask.device) < sizes[:, None]
         return padded[:, 0], padded[:, 1:], present
+
+    def _encode_again(self, tokens: Tensor) -> Tensor:
+        """`_encode` once now and once, with the same dropout, for the gradient."""
+        encoded: Tensor = checkpoint(self._encode, tokens, use_reentrant=False)
+        return encoded
 
     def _encode(self, tokens: Tensor) -> Tensor:
         """(bags, tokens, width) -> (bags, 1 + tokens to the square, width), the class token first."""
