@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tta_pipeline.model_sections.base import Architecture
+from tta_pipeline.model_sections.base import Architecture, MultiHead
 
 
 class MLP(Architecture):
@@ -23,20 +23,14 @@ class SNN(Architecture):
     dropout: float = Field(0.25, ge=0, lt=1, description="alpha dropout of hidden layers")
 
 
-class PathwayTransformer(Architecture):
+class PathwayTransformer(MultiHead):
     """Attention between gene sets: the gene branch of MCAT (Chen et al., ICCV 2021), alone."""
 
     architecture: Literal["pathway-transformer"]
     recipe: Literal["common"] = Field("common", description="the section `train`: it was not published in this form")
     hidden_dim: int = Field(256, ge=1, description="width of tokens, and of the layer before the risk")
+    heads: int = Field(8, ge=1, description="heads of the Transformer layers; they divide hidden_dim")
     layers: int = Field(2, ge=1, description="Transformer layers")
-    heads: int = Field(8, ge=1, description="heads of those layers; they divide hidden_dim")
     feed_forward_dim: int = Field(512, ge=1, description="hidden width of those layers")
     attention_dim: int = Field(256, ge=1, description="width of the attention that pools tokens")
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout of all layers, alpha dropout of the gene nets")
-
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> "PathwayTransformer":
-        if self.hidden_dim % self.heads:
-            raise ValueError(f"heads must divide hidden_dim, found {self.heads} and {self.hidden_dim}")
-        return self

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tta_pipeline.model_sections.base import Architecture
+from tta_pipeline.model_sections.base import Architecture, MultiHead
 
 
 class MeanPool(Architecture):
@@ -29,7 +29,7 @@ class ABMIL(Architecture):
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout of embeddings, attention and hidden layer")
 
 
-class TransMIL(Architecture):
+class TransMIL(MultiHead):
     """Approximate attention between a patient's patches (Shao et al., NeurIPS 2021)."""
 
     architecture: Literal["transmil"]
@@ -41,9 +41,3 @@ class TransMIL(Architecture):
     null_tokens: bool = Field(
         False, description="true: zeros that fill a bag to full segments take part in the attention, as published"
     )
-
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> "TransMIL":
-        if self.hidden_dim % self.heads:
-            raise ValueError(f"heads must divide hidden_dim, found {self.heads} and {self.hidden_dim}")
-        return self

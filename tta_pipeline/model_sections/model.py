@@ -6,7 +6,7 @@ from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
-from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
+from tta_pipeline.model_sections.genomics import MLP, PathwayTransformer, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath

@@ -3,6 +3,7 @@
 from tta_pipeline.models.abmil import ABMIL
 from tta_pipeline.models.batch import RiskModel
 from tta_pipeline.models.cmta import CMTA
+from tta_pipeline.models.gene_perceptrons import MLP, SNN
 from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
@@ -10,7 +11,6 @@ from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.motcat import MOTCat
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
-from tta_pipeline.models.snn import SNN
 from tta_pipeline.models.survpath import SurvPath
 from tta_pipeline.models.transmil import TransMIL
 from tta_pipeline.models.tta import TTA
