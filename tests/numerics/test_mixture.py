@@ -57,6 +57,25 @@ def test_a_round_is_its_formula(strength: float) -> None:
     assert (found.variances > 0).all()
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_a_long_bag_is_its_formula_in_either_precision(dtype: torch.dtype, tolerance: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens, centres = 5 + torch.randn(1300, 6, generator=generator), 5 + torch.randn(3, 6, generator=generator)
+    found = fit_mixture(
+        tokens[None],
+        mask=torch.ones(1, 1300, dtype=torch.bool),
+        centres=centres,
+        prior_strength=1.0,
+        prior_variance=0.5,
+        dtype=dtype,
+    )
+    assert found.weights.dtype == found.means.dtype == found.variances.dtype == dtype
+    for value, expected in zip(
+        (found.weights[0], found.means[0], found.variances[0]), by_hand(tokens, centres, t=1.0, v=0.5), strict=True
+    ):
+        torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)  # it stops after one round, as told
 def test_a_round_without_prior_is_one_of_scikit_learn() -> None:
     tokens, mask, centres = bags()
