@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tta_pipeline import model_sections
@@ -17,7 +18,7 @@ WIDTH = 7
 SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
 GENES = 9
 BASELINES = [name for name in MODELS if name != "tta"]
-SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4}
+SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "prototypes": 3}
 
 
 def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
@@ -27,7 +28,13 @@ def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
     model = MODELS[architecture](
         section(architecture=architecture, **wanted), feature_dim=WIDTH, pathways=SETS, outputs=outputs
     )
+    model.fit_bags(drawn, patient_id=[str(number) for number in range(4)], seed=0)
     return model.eval()
+
+
+def drawn(patient_id: str, *, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    del patient_id
+    return generator.standard_normal((min(count, 20), WIDTH), dtype=np.float32)
 
 
 def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
@@ -39,7 +46,14 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
 
 @pytest.mark.parametrize(
     ("architecture", "parameters"),
-    [("mlp", 20_321), ("snn", 219_905), ("mean-pool", 328_449), ("abmil", 919_298), ("late-fusion", 1_336_066)],
+    [
+        ("mlp", 20_321),
+        ("snn", 219_905),
+        ("mean-pool", 328_449),
+        ("abmil", 919_298),
+        ("late-fusion", 1_336_066),
+        ("mmp", 2_126_304 - 288),  # published: and a norm that nothing uses
+    ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:
     """Six sets of 100 genes, patches of 1024 features, one output, widths as published."""

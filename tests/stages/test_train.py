@@ -10,13 +10,17 @@ from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.artifacts import Checkpoint
+from tta_pipeline.model_sections import Architecture
 from tta_pipeline.numerics.alignment import rho_at
 from tta_pipeline.stages import train
 
 SMALL = {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}
 
 
-def trained(study: Study, *, seed: int = 0, model: dict[str, Any] | None = None, **options: Any) -> Checkpoint:
+def trained(
+    study: Study, *, seed: int = 0, model: dict[str, Any] | Architecture | None = None, **options: Any
+) -> Checkpoint:
+    """What training writes; a model is a section, or what a small TTA has otherwise."""
     out = study.folder / "train" / "checkpoint.h5"
     train.run(
         **study.inputs,  # type: ignore[arg-type]
@@ -25,7 +29,7 @@ def trained(study: Study, *, seed: int = 0, model: dict[str, Any] | None = None,
         seed=seed,
         name="small",
         out=out,
-        model=config.TTA(**SMALL | (model or {})),
+        model=model if isinstance(model, Architecture) else config.TTA(**SMALL | (model or {})),  # type: ignore[arg-type]
         config=config.Train(**{"epochs": 3, "batch_size": 6, "patches": 5, "device": "cpu"} | options),
         bad_slides=config.BadSlides(),
     )

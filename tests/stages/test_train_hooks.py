@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.builders import Study, write_study
+from tests.builders import Study, write_features_file, write_study
 from tests.stages.test_train import bytes_of, trained
+from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
+from tta_pipeline.model_sections import MMP
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
 from tta_pipeline.numerics import discrete
-from tta_pipeline.stages import train
+from tta_pipeline.stages import evaluate, train
+
+SMALL = MMP(architecture="mmp", hidden_dim=8, attention_dim=4, prototypes=3)
 
 
 @pytest.fixture
@@ -105,3 +109,50 @@ def test_too_few_events_for_the_bins_of_a_model(study: Study, monkeypatch: pytes
     tables.write_table(study.folder / "patients.tsv", table.assign(time_days=100.0), columns=tables.PATIENTS)
     with pytest.raises(InputError, match=r"cut into the model's bins = 4 bins, found 1 distinct times"):
         trained(study)
+
+
+def poison(study: Study, role: str) -> None:
+    """Other features for the patients of a role."""
+    for path in [path for one in study.ids(role) for path in study.features(one)]:
+        write_features_file(path, np.full((3, 6), 100.0, dtype=np.float16))
+
+
+def test_prototypes_see_training_patients_alone_and_the_artifact_holds_them(study: Study) -> None:
+    first = trained(study, model=SMALL, standardise_features=True)
+    assert first.weights["centres"].shape == (3, 6)
+    poison(study, "test")
+    poison(study, "validation")
+    again = trained(study, model=SMALL, standardise_features=True)
+    assert again.weights["centres"].tobytes() == first.weights["centres"].tobytes()
+    other = trained(study, model=SMALL)
+    assert not np.array_equal(other.weights["centres"], first.weights["centres"])  # of features as they are
+
+
+def test_killed_and_taken_up_again_prototypes_are_the_same(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(study, model=SMALL)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(study, model=SMALL)
+    assert bytes_of(trained(study, model=SMALL)) == bytes_of(whole)
+
+
+def test_evaluation_takes_the_prototypes_of_the_artifact(study: Study) -> None:
+    trained(study, model=SMALL)
+    risks = []
+    for name in ("first", "again"):
+        out = study.folder / "evaluate" / f"{name}.h5"
+        evaluate.run(
+            **study.inputs,  # type: ignore[arg-type]
+            trained=study.folder / "train" / "checkpoint.h5",
+            out=out,
+            config=config.Evaluate(device="cpu"),
+            bad_slides=config.BadSlides(),
+        )
+        risks.append(artifacts.read_predictions(out).risk)
+    assert np.isfinite(risks[0]).all()
+    assert risks[0].tobytes() == risks[1].tobytes()

@@ -6,6 +6,7 @@ References stand in the modules of the models.
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
+from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion
 from tta_pipeline.model_sections.published import PUBLISHED
@@ -15,6 +16,7 @@ __all__ = [
     "ABMIL",
     "ARCHITECTURES",
     "MLP",
+    "MMP",
     "PUBLISHED",
     "SNN",
     "TTA",

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Tag
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
+from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion
 from tta_pipeline.model_sections.tta import TTA
 
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "mmp": MMP,
 }
 
 
@@ -30,7 +32,8 @@ Model = Annotated[
     | Annotated[SNN, Tag("snn")]
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
-    | Annotated[LateFusion, Tag("late-fusion")],
+    | Annotated[LateFusion, Tag("late-fusion")]
+    | Annotated[MMP, Tag("mmp")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -13,6 +13,10 @@ _MCAT: dict[str, Any] = {  # Chen et al., ICCV 2021
     "batch_size": 32, "epochs": 20, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
     "patches": 1_000_000,
 }  # fmt: skip
+_MMP: dict[str, Any] = {  # Song et al., ICML 2024
+    "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 64, "epochs": 50,
+    "schedule": "cosine", "warmup_fraction": 0.02, "sampling": "stratified", "patches": 1_000_000,
+}  # fmt: skip
 _TTA: dict[str, Any] = {  # arXiv 2511.18089
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
     "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
@@ -23,4 +27,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "snn": _SURVPATH,
     "abmil": _MCAT,
     "late-fusion": _MCAT,
+    "mmp": _MMP,
 }

@@ -5,6 +5,7 @@ from tta_pipeline.models.batch import RiskModel
 from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
+from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.snn import SNN
 from tta_pipeline.models.tta import TTA
 
@@ -15,4 +16,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "mean-pool": MeanPool,
     "abmil": ABMIL,
     "late-fusion": LateFusion,
+    "mmp": MMP,
 }

@@ -1,4 +1,4 @@
-"""Gene nets: a private two-layer net for each gene set, run as batched products.
+"""Private layers: a net of its own for each gene set or token, run as batched products.
 
 References
 ----------
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tta_pipeline.models.layers import PathwayLinear
 
@@ -27,6 +28,17 @@ class PrivateLinear(nn.Module):
         """(batch, tokens, width) -> (batch, tokens, out)."""
         product = torch.baddbmm(self.bias[:, None], hidden.transpose(0, 1), self.weight)  # (tokens, batch, out)
         return product.transpose(0, 1)
+
+
+class PrivateNorm(nn.LayerNorm):
+    """LayerNorm of each token, with a scale and shift of its own: (batch, tokens, width) -> the same."""
+
+    def __init__(self, tokens: int, width: int):
+        super().__init__((tokens, width))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Mean and variance are those of one token."""
+        return F.layer_norm(hidden, hidden.shape[-1:], eps=self.eps) * self.weight + self.bias
 
 
 class Genes(nn.Sequential):

@@ -60,14 +60,23 @@ class Attention(nn.Module):
 
         `twice` names a block (queries, keys) of the logits that goes through its own softmax before the common one.
         """
-        query, key, value = self.query_key_value(tokens).chunk(3, dim=-1)
-        logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])  # (batch, tokens, tokens)
-        if twice is not None:
-            rows, columns = twice
-            logits = logits.clone()
-            logits[:, rows, columns] = logits[:, rows, columns].softmax(dim=-1)
-        mixed: Tensor = self.out(logits.softmax(dim=-1) @ value)
+        mixed: Tensor = self.out(attend(self.query_key_value(tokens), twice=twice))
         return mixed
+
+
+def attend(query_key_value: Tensor, *, twice: tuple[slice, slice] | None = None) -> Tensor:
+    """What each token reads of all: queries, keys and values side by side (batch, tokens, 3 d) -> (batch, tokens, d).
+
+    `twice` as in `Attention`.
+    """
+    query, key, value = query_key_value.chunk(3, dim=-1)
+    logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])  # (batch, tokens, tokens)
+    if twice is not None:
+        rows, columns = twice
+        logits = logits.clone()
+        logits[:, rows, columns] = logits[:, rows, columns].softmax(dim=-1)
+    read: Tensor = logits.softmax(dim=-1) @ value
+    return read
 
 
 class Block(nn.Module):
