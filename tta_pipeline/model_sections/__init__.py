@@ -9,6 +9,7 @@ from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.model_sections.tta import TTA
 
@@ -17,6 +18,7 @@ __all__ = [
     "ARCHITECTURES",
     "MLP",
     "MMP",
+    "PIBD",
     "PUBLISHED",
     "SNN",
     "TTA",

@@ -9,6 +9,7 @@ from tta_pipeline.model_sections.genomics import MLP, SNN
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion
+from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.tta import TTA
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
@@ -19,6 +20,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "abmil": ABMIL,
     "late-fusion": LateFusion,
     "mmp": MMP,
+    "pibd": PIBD,
 }
 
 
@@ -33,7 +35,8 @@ Model = Annotated[
     | Annotated[MeanPool, Tag("mean-pool")]
     | Annotated[ABMIL, Tag("abmil")]
     | Annotated[LateFusion, Tag("late-fusion")]
-    | Annotated[MMP, Tag("mmp")],
+    | Annotated[MMP, Tag("mmp")]
+    | Annotated[PIBD, Tag("pibd")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

@@ -6,6 +6,7 @@ from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.mmp import MMP
+from tta_pipeline.models.pibd import PIBD
 from tta_pipeline.models.snn import SNN
 from tta_pipeline.models.tta import TTA
 
@@ -17,4 +18,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "abmil": ABMIL,
     "late-fusion": LateFusion,
     "mmp": MMP,
+    "pibd": PIBD,
 }
