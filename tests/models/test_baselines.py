@@ -1,5 +1,6 @@
 """The baselines: their published sizes, what must not matter to them, and that they learn."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,15 @@ from tta_pipeline.numerics.survival import cox_loss
 WIDTH = 7
 SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
 GENES = 9
+SEES_ORDER = {"pibd"}  # patches are dealt out to parts of the bag by their positions
 BASELINES = [name for name in MODELS if name != "tta"]
-SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16}
-SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3}
+SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16, "encoder_dim": 8}
+SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3, "part_patches": 4}
 # Bags that are sequences: patches are laid out on a grid, and averaged in segments, in the order of the bag.
 ORDERED = {"transmil", "cmta"}
+NO_DROPOUT = dict.fromkeys(("dropout", "gene_dropout", "encoder_dropout", "block_dropout", "feed_forward_dropout"), 0.0)
+# A softmax does not change with a constant, hence neither does attention with the bias of its scores.
+IDLE = ("head.bias", "pooling.score.bias")
 
 
 def build(architecture: str, *, outputs: int = 1, **options: Any) -> RiskModel:
@@ -62,6 +67,7 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("transmil", 2_671_633),
         ("survpath", 961_153),
         ("mmp", 2_126_304 - 288),  # published: and a norm that nothing uses
+        ("pibd", 3_255_054 - 3 * 257),  # published with four outputs
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:
@@ -85,7 +91,7 @@ def test_a_batch_is_its_patients_and_padding_is_nothing(architecture: str, outpu
         torch.testing.assert_close(model(one).scores, expected[[row]], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", BASELINES)
+@pytest.mark.parametrize("architecture", sorted(set(BASELINES) - SEES_ORDER))
 def test_the_order_of_patches_does_not_matter(architecture: str) -> None:
     model, whole = build(architecture), batch((9, 9))
     before, shuffled = model(whole).scores, Batch(whole.features.flip(1), whole.mask, whole.expression)
@@ -110,21 +116,25 @@ def test_a_model_sees_its_modalities_and_nothing_else(architecture: str) -> None
 
 @pytest.mark.parametrize("architecture", BASELINES)
 def test_sixteen_patients_are_learnt_by_heart_and_every_parameter_learns(architecture: str) -> None:
-    model, whole = build(architecture, dropout=0.0, gene_dropout=0.0).train(), batch((6,) * 16)
+    model, whole = build(architecture, **NO_DROPOUT).train(), batch((6,) * 16)
     time_days, event = torch.arange(1.0, 17.0), torch.arange(16) % 4 > 0
+    if model.outcome_bins is not None:
+        whole = replace(whole, event=event, time_bin=torch.arange(16) * model.outcome_bins // 16)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     losses = []
     for _ in range(400):
         optimiser.zero_grad()
-        loss = cox_loss(model(whole).scores[:, 0], time_days=time_days, event=event)
-        loss.backward()
+        output = model(whole)
+        loss = cox_loss(output.scores[:, 0], time_days=time_days, event=event)
+        torch.stack([loss, *output.losses.values()]).sum().backward()
         if not losses:
-            # The Cox loss does not change with a constant, hence neither with the bias of the head; a softmax does not
-            # either, hence neither attention with the bias of its scores.
+            # The Cox loss does not change with a constant, hence neither with the bias of the head.
             idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-12]
-            assert set(idle) <= IDLE
+            assert all(name.endswith(IDLE) for name in idle)
         optimiser.step()
         losses.append(float(loss.detach()))
+        if losses[-1] < 0.1 * losses[0]:
+            break
     assert losses[-1] < 0.1 * losses[0]
 
 

@@ -13,13 +13,14 @@ from tests.stages.test_train import bytes_of, trained
 from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
-from tta_pipeline.model_sections import MMP
+from tta_pipeline.model_sections import MMP, PIBD, Architecture
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
 from tta_pipeline.numerics import discrete
 from tta_pipeline.stages import evaluate, train
 
 SMALL = MMP(architecture="mmp", hidden_dim=8, attention_dim=4, prototypes=3)
+SMALL_PIBD = PIBD(architecture="pibd", hidden_dim=8, encoder_dim=8, part_patches=4)
 
 
 @pytest.fixture
@@ -128,8 +129,11 @@ def test_prototypes_see_training_patients_alone_and_the_artifact_holds_them(stud
     assert not np.array_equal(other.weights["centres"], first.weights["centres"])  # of features as they are
 
 
-def test_killed_and_taken_up_again_prototypes_are_the_same(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = trained(study, model=SMALL)
+@pytest.mark.parametrize("model", [SMALL, SMALL_PIBD], ids=["mmp", "pibd"])
+def test_killed_and_taken_up_again_it_is_the_same_training(
+    study: Study, monkeypatch: pytest.MonkeyPatch, model: Architecture
+) -> None:
+    whole = trained(study, model=model)
 
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -137,12 +141,13 @@ def test_killed_and_taken_up_again_prototypes_are_the_same(study: Study, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(train, "_report", killed)
         with pytest.raises(KeyboardInterrupt):
-            trained(study, model=SMALL)
-    assert bytes_of(trained(study, model=SMALL)) == bytes_of(whole)
+            trained(study, model=model)
+    assert bytes_of(trained(study, model=model)) == bytes_of(whole)
 
 
-def test_evaluation_takes_the_prototypes_of_the_artifact(study: Study) -> None:
-    trained(study, model=SMALL)
+@pytest.mark.parametrize("model", [SMALL, SMALL_PIBD], ids=["mmp", "pibd"])
+def test_evaluation_takes_what_was_fitted_from_the_artifact(study: Study, model: Architecture) -> None:
+    trained(study, model=model)
     risks = []
     for name in ("first", "again"):
         out = study.folder / "evaluate" / f"{name}.h5"

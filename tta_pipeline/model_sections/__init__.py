@@ -5,13 +5,61 @@ References stand in the modules of the models.
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
-from tta_pipeline.model_sections.genomics import MLP, PathwayTransformer, SNN
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
+from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
-__all__ = ["ABMIL", "ARCHITECTURES", "Architecture", "CMTA", "ClinicalCox", "ElasticNet", "LateFusion", "MCAT", "MLP", "MMP", "MOTCat", "MeanPool", "Model", "PUBLISHED", "PathwayTransformer", "SNN", "SurvPath", "SurvivalForest", "TTA", "Tabular", "TransMIL"]
+__all__ = [
+    "ABMIL",
+    "ARCHITECTURES",
+    "CMTA",
+    "MCAT",
+    "MLP",
+    "MMP",
+    "PIBD",
+    "PUBLISHED",
+    "SNN",
+    "TTA",
+    "Architecture",
+    "ClinicalCox",
+    "ElasticNet",
+    "LateFusion",
+    "MOTCat",
+    "MeanPool",
+    "Model",
+    "PathwayTransformer",
+    "SurvPath",
+    "SurvivalForest",
+    "Tabular",
+    "TransMIL",
+]
+__all__ = [
+    "ABMIL",
+    "ARCHITECTURES",
+    "CMTA",
+    "MCAT",
+    "MLP",
+    "MMP",
+    "PIBD",
+    "PUBLISHED",
+    "SNN",
+    "TTA",
+    "Architecture",
+    "ClinicalCox",
+    "ElasticNet",
+    "LateFusion",
+    "MOTCat",
+    "MeanPool",
+    "Model",
+    "PathwayTransformer",
+    "SurvPath",
+    "SurvivalForest",
+    "Tabular",
+    "TransMIL",
+]

@@ -6,10 +6,11 @@ from pydantic import Discriminator, Tag
 
 from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
-from tta_pipeline.model_sections.genomics import MLP, PathwayTransformer, SNN
+from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
+from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
@@ -27,6 +28,7 @@ ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "cmta": CMTA,
     "survpath": SurvPath,
     "mmp": MMP,
+    "pibd": PIBD,
     "clinical-cox": ClinicalCox,
     "elastic-net": ElasticNet,
     "survival-forest": SurvivalForest,
@@ -51,6 +53,7 @@ Model = Annotated[
     | Annotated[CMTA, Tag("cmta")]
     | Annotated[SurvPath, Tag("survpath")]
     | Annotated[MMP, Tag("mmp")]
+    | Annotated[PIBD, Tag("pibd")]
     | Annotated[ClinicalCox, Tag("clinical-cox")]
     | Annotated[ElasticNet, Tag("elastic-net")]
     | Annotated[SurvivalForest, Tag("survival-forest")],

@@ -22,6 +22,11 @@ _MMP: dict[str, Any] = {  # Song et al., ICML 2024
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 64, "epochs": 50,
     "schedule": "cosine", "warmup_fraction": 0.02, "sampling": "stratified", "patches": 1_000_000,
 }  # fmt: skip
+_PIBD: dict[str, Any] = {  # Zhang, Xu et al., ICLR 2024; its weight decay of 1e-3 never reached the optimiser
+    "loss": "nll", "censored_weight": 0.5, "optimiser": "adam", "learning_rate": 5e-4, "weight_decay": 0.0,
+    "batch_size": 32, "epochs": 30, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
+    "patches": 4096,
+}  # fmt: skip
 _TTA: dict[str, Any] = {  # arXiv 2511.18089
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
     "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
@@ -37,4 +42,5 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "cmta": _CMTA,
     "survpath": _SURVPATH,
     "mmp": _MMP,
+    "pibd": _PIBD,
 }

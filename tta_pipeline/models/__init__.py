@@ -7,10 +7,10 @@ from tta_pipeline.models.gene_perceptrons import MLP, SNN
 from tta_pipeline.models.late_fusion import LateFusion
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
-from tta_pipeline.models.mlp import MLP
 from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.motcat import MOTCat
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
+from tta_pipeline.models.pibd import PIBD
 from tta_pipeline.models.survpath import SurvPath
 from tta_pipeline.models.transmil import TransMIL
 from tta_pipeline.models.tta import TTA
@@ -29,4 +29,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "cmta": CMTA,
     "survpath": SurvPath,
     "mmp": MMP,
+    "pibd": PIBD,
 }
