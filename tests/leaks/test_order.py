@@ -67,11 +67,13 @@ def test_training_and_risks_are_the_same_bytes(
 
 @pytest.fixture(scope="session")
 def exchanged(clean: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The same study, the test patients but the first having each other's genes, features and outcomes."""
+    """The same study, the test patients but the first having each other's inputs and outcomes."""
     raw, others = made.draw(), made.tested(clean)[1:]
     partner = dict(zip(others, others[::-1], strict=True))
     raw.expression = raw.expression.rename(index=partner)
     raw.bags = {slide: (partner.get(name, name), features) for slide, (name, features) in raw.bags.items()}
+    known = ["age", "stage"]
+    raw.outcome.loc[others, known] = raw.outcome.loc[others[::-1], known].to_numpy()
     outcome = tables.read_table(clean.folder / "patients.tsv", columns=tables.PATIENTS).set_index("patient_id")
     changed = made.prepare(raw, tmp_path_factory.mktemp("exchanged"))
     made.change_outcomes(changed, outcome.loc[others].rename(index=partner))
