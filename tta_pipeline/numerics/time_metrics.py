@@ -122,9 +122,10 @@ def brier_at(horizons_days: Sequence[float], *, survival: Floats, test: Outcomes
         value = reference = np.nan
         if not reason:
             common = np.full((len(seen.event), 1), _kaplan_meier(train, np.array([horizon]))[0])
-            score = _brier_of_all_alive if early else _brier
             value, reference = (
-                score(predicted, horizon=horizon, test=seen, train=train)
+                _brier_of_all_alive(predicted, horizon=horizon, train=train)
+                if early
+                else float(brier_score(train.structured(), seen.structured(), predicted, [horizon])[1][0])
                 for predicted in (survival[:, [column]], common)
             )
         scores.append(Score("brier", float(horizon), value, reference, reason))
@@ -181,11 +182,7 @@ def _no_case(horizon: float, test: Outcomes) -> str:
     return "" if (test.event & (test.time_days <= horizon)).any() else "no event before the horizon"
 
 
-def _brier(survival: Floats, *, horizon: float, test: Outcomes, train: Outcomes) -> float:
-    return float(brier_score(train.structured(), test.structured(), survival, [horizon])[1][0])
-
-
-def _brier_of_all_alive(survival: Floats, *, horizon: float, test: Outcomes, train: Outcomes) -> float:
+def _brier_of_all_alive(survival: Floats, *, horizon: float, train: Outcomes) -> float:
     """Graf's score where everybody is followed beyond the horizon, which scikit-survival does not take."""
     censoring = CensoringDistributionEstimator().fit(train.structured())
     uncensored = float(censoring.predict_proba(np.array([horizon]))[0])
