@@ -133,3 +133,12 @@ def test_models_on_other_folds_are_not_compared(tmp_path):
     assert "1 of 3 test parts have no results in genes (repeat 0 fold 0)" in page
     assert "tta and genes are not compared" in page
     assert read(tmp_path / "out", "summary")["n_parts"].tolist() == [3, 2]
+
+
+def test_a_study_without_horizons_has_every_file_that_the_workflow_expects(tmp_path):
+    none = {"survival": np.empty((PATIENTS // FOLDS, 0), dtype=np.float32), "horizons_days": np.empty(0)}
+    out, page = reported(tmp_path, change=lambda found: none)
+    undefined_have_reasons(out)
+    assert (out / "calibration_tta.png").is_file()
+    assert read(out, "calibration").empty
+    assert "predicted and observed survival" in page
