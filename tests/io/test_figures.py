@@ -52,6 +52,7 @@ def curve(label):
 
 
 DRAW = {
+    "calibration without horizons": lambda: calibration_figures.calibration(CALIBRATION[:0], title="tta"),
     "calibration": lambda: calibration_figures.calibration(CALIBRATION, title="tta"),
     "c_index": lambda: figures.c_index(RUNS, SUMMARY),
     "comparisons": lambda: figures.comparisons(PAIRS),

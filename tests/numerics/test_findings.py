@@ -123,9 +123,9 @@ def test_hazards_that_change_are_named_with_p():
 def test_risks_that_a_covariate_explains_are_named():
     table = pd.DataFrame(
         [
-            ("a", "age", "number", 0.4, "explained by the covariate"),
+            ("a", "age", "number", 0.4, "nothing shown beyond it"),
             ("b", "age", "number", 0.01, "adds"),
-            ("c", "all of them", "age, stage", 0.06, "explained by the covariate"),
+            ("c", "all of them", "age, stage", 0.06, "nothing shown beyond it"),
         ],
         columns=["model", "covariate", "scale", "p_risk", "verdict"],
     )

@@ -101,7 +101,7 @@ def test_the_verdicts_tell_a_risk_that_is_age_from_one_that_is_noise():
         for part in parts
     ]
     table = added_table({"age": is_age, "noise": parts}, covariates(age=ages)).set_index("model")
-    assert table.loc["age", "verdict"] == "explained by the covariate"
+    assert table.loc["age", "verdict"] == "nothing shown beyond it"
     assert table.loc["noise", "verdict"] == "nothing shown"
     exact = [replace(part, risk=np.array([ages[str(name)] for name in part.patient_id])) for part in parts]
     (row,) = added_table({"exact": exact[:1]}, covariates(age=ages)).to_dict("records")

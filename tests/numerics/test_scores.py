@@ -76,3 +76,16 @@ def test_a_prediction_is_scored_against_its_own_training_part() -> None:
         for train in (TRAINING, censored)
     )
     assert one != other
+
+
+def test_each_part_says_where_it_is_cut_and_who_is_beyond() -> None:
+    one = prediction(0, 0)
+    tau = float(np.median(one.part.time_days))
+    short = Outcomes(np.minimum(TRAINING.time_days, tau), TRAINING.event)
+    table = score_parts({"m": [one]}, training={(0, 0): short})
+    assert (table["tau_days"] == tau).all()
+    assert (table["n_beyond"] == N // 2).all()
+    assert table.loc[table["metric"] == "uno_c", "at_days"].tolist() == [tau]
+    ibs = table[table["metric"] == "ibs"].iloc[0]
+    assert ibs["from_days"] < ibs["at_days"] < tau
+    assert table.loc[table["metric"] != "ibs", "from_days"].isna().all()

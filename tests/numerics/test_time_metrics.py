@@ -136,3 +136,37 @@ def test_one_patient_tied_times_and_missing_predictions() -> None:
 def test_a_risk_that_is_nan_is_an_error() -> None:
     with pytest.raises(InputError, match="finite risk"):
         uno_c(risk=np.full(N, np.nan), test=CENSORED, train=TRAIN)
+
+
+def test_the_brier_score_before_the_first_event_is_that_of_the_predictions() -> None:
+    """Graf's sum by hand, with nobody dead; by scikit-survival once somebody has been censored."""
+    test = Outcomes(CENSORED.time_days + 400, CENSORED.event)
+    survival = np.random.default_rng(0).uniform(0.5, 1, size=(N, 2))
+    found = brier_at([300.0, 399.0], survival=survival, test=test, train=TRAIN)
+    alive = KaplanMeierFitter().fit(TRAIN.time_days, ~TRAIN.event)
+    for column, score in enumerate(found):
+        expected = np.mean((1 - survival[:, column]) ** 2) / alive.predict(score.at_days)
+        assert score.value == pytest.approx(expected, abs=1e-12)
+        assert (score.reason, np.isfinite(score.reference)) == ("", True)
+    (perfect,) = brier_at([300.0], survival=np.ones((N, 1)), test=test, train=TRAIN)
+    assert perfect.value == 0
+    first = np.argmin(test.time_days)
+    censored = Outcomes(test.time_days, test.event & (np.arange(N) != first))
+    between = float(np.sort(test.time_days)[:2].mean())
+    (later,) = brier_at([between], survival=survival[:, :1], test=censored, train=TRAIN)
+    still = np.arange(N) != first  # whoever left before counts in the mean, with weight 0
+    expected = (still * (1 - survival[:, 0]) ** 2).mean() / alive.predict(between)
+    assert later.value == pytest.approx(expected, abs=1e-9)
+
+
+def test_before_the_first_event_there_is_no_auc() -> None:
+    test = Outcomes(np.append(CENSORED.time_days + 400, 1.0), np.append(CENSORED.event, False))
+    (found,) = auc_at([300.0], risk=np.append(RISK, 0.0), test=test, train=TRAIN)
+    assert found.reason == "no event before the horizon"
+
+
+def test_an_integrated_score_says_its_range() -> None:
+    days = np.linspace(1, 3000, 61)
+    found = integrated_brier(curves=np.exp(-days / 1000) * np.ones((N, 1)), curve_days=days, test=CENSORED, train=TRAIN)
+    inside = days[(days >= CENSORED.time_days.min()) & (days < CENSORED.time_days.max())]
+    assert (found.from_days, found.at_days) == (inside[0], inside[-1])

@@ -420,6 +420,9 @@ def test_slides_that_were_tiled_and_those_that_could_not_be_used(study, tmp_path
     report.run(**given | {"attrition": attrition}, quality=[quality], out=tmp_path / "out", config=CONFIG)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "slides.png").is_file()
+    read_page = Page()
+    read_page.feed(page)
+    assert len(set(read_page.ids)) == len(read_page.ids)
     assert read(tmp_path / "out", "bad_slides")["slide_id"].tolist() == ["x1"]
     assert "no &lt;tissue&gt;" in page
     assert len(read(tmp_path / "out", "slides")) == n_slides

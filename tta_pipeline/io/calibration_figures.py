@@ -14,19 +14,21 @@ _COLUMNS = 3
 def calibration(table: pd.DataFrame, *, title: str) -> bytes:
     """One panel per horizon: fifths of the patients by prediction, and all of them, with Kaplan-Meier intervals.
 
+    Without horizons there is a title alone, for the workflow expects a file of every model.
+
     Parameters
     ----------
     table
         Rows of one model of the table `calibration`.
     """
     horizons = list(dict.fromkeys(table["at_days"]))
-    rows = -(-len(horizons) // _COLUMNS)
+    rows = max(1, -(-len(horizons) // _COLUMNS))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 0.5 + 2.6 * rows))
         grid = figure.subplots(rows, _COLUMNS, squeeze=False)
         for axes in grid.flat[len(horizons) :]:
             axes.set_visible(False)
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(title if horizons else f"{title}: no horizons (evaluate.horizons_days)", x=0.01, ha="left")
         for axes, day in zip(grid.flat, horizons, strict=False):
             _panel(axes, table[table["at_days"] == day], years=day / DAYS_PER_YEAR)
         return png(figure)

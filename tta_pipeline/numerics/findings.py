@@ -8,7 +8,7 @@ import pandas as pd
 from tta_pipeline.numerics.comparison import SIGNIFICANT
 from tta_pipeline.numerics.coverage import share
 from tta_pipeline.numerics.metrics import TIED_RISK, Fold
-from tta_pipeline.numerics.risk_checks import ALL_COVARIATES, EXPLAINED
+from tta_pipeline.numerics.risk_checks import ALL_COVARIATES, NOT_BEYOND
 
 FEW_EVENTS = 10  # in a test part: with fewer, one patient moves the C-index by several hundredths
 _MOST_NAMED = 6
@@ -174,7 +174,7 @@ def of_added_value(added: pd.DataFrame) -> list[str]:
     added: model, covariate, scale, p_risk, verdict of `risk_checks.added_table`.
     """
     said = []
-    for covariate, own in added[added["verdict"] == EXPLAINED].groupby("covariate", sort=False):
+    for covariate, own in added[added["verdict"] == NOT_BEYOND].groupby("covariate", sort=False):
         beside = f"the covariates {own['scale'].iloc[0]}" if covariate == ALL_COVARIATES else str(covariate)
         named = _named(f"{row['model']}: p {shown_p(row['p_risk'])}" for row in own.to_dict("records"))
         said.append(

@@ -16,7 +16,7 @@ from tta_pipeline.numerics.metrics import Fold, fits
 from tta_pipeline.numerics.scores import Prediction
 
 ALL_COVARIATES = "all of them"
-EXPLAINED = "explained by the covariate"
+NOT_BEYOND = "nothing shown beyond it"
 _FIT = ["model", "repeat", "seed"]
 _BIN = ["n", "n_events", "predicted", "observed", "low", "high"]
 CALIBRATION = [*_FIT, "at_days", "bin", *_BIN, "ratio", "difference", "missing", "reason"]
@@ -64,7 +64,7 @@ def added_table(models: Mapping[str, Sequence[Fold]], covariates: pd.DataFrame) 
     Returns
     -------
     Columns `ADDED`; empty where there are no covariates. verdict: "adds" where the risk improves on the covariate
-    (p_risk below 0.05), "explained by the covariate" where it goes with survival by itself but does not improve on the
+    (p_risk below 0.05), "nothing shown beyond it" where it goes with survival by itself but does not improve on the
     covariate, else "nothing shown"; "not tested" has its reason.
     """
     cells = {str(name): dict(zip(own["patient_id"], own["value"], strict=True)) for name, own in _by_name(covariates)}
@@ -132,4 +132,4 @@ def _verdict(found: AddedValue) -> str:
         return "not tested"
     if found.p_risk < SIGNIFICANT:
         return "adds"
-    return EXPLAINED if found.p_alone < SIGNIFICANT else "nothing shown"
+    return NOT_BEYOND if found.p_alone < SIGNIFICANT else "nothing shown"

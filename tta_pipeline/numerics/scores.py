@@ -12,7 +12,7 @@ from tta_pipeline.numerics.spread import root_mean_variance
 from tta_pipeline.numerics.time_metrics import Outcomes, Score, auc_at, brier_at, integrated_brier, uno_c
 
 _PART = ["model", "repeat", "fold", "seed"]
-PARTS = [*_PART, "metric", "at_days", "value", "reference", "reason"]
+PARTS = [*_PART, "metric", "from_days", "at_days", "tau_days", "n_beyond", "value", "reference", "reason"]
 MODELS = ["model", "metric", "at_days", "mean", "std_folds", "reference", "n_parts", "n_defined"]
 
 
@@ -44,14 +44,20 @@ def score_parts(
 
     Returns
     -------
-    Columns `PARTS`; see `time_metrics.Score`.
+    Columns `PARTS`; see `time_metrics.Score`. tau_days: longest follow-up of the training part, where the test part is
+    cut. n_beyond: test patients who are followed longer, and count as censored there.
     """
-    rows = [
-        (model, p.part.repeat, p.part.fold, p.part.seed, s.metric, s.at_days, s.value, s.reference, s.reason)
-        for model, predictions in models.items()
-        for p in predictions
-        for s in _scores(p, train=training[p.part.repeat, p.part.fold])
-    ]
+    rows = []
+    for model, predictions in models.items():
+        for p in predictions:
+            train = training[p.part.repeat, p.part.fold]
+            place = p.part.repeat, p.part.fold, p.part.seed
+            tau = float(train.time_days.max())
+            beyond = int((p.part.time_days > tau).sum())
+            rows += [
+                (model, *place, s.metric, s.from_days, s.at_days, tau, beyond, s.value, s.reference, s.reason)
+                for s in _scores(p, train=train)
+            ]
     return pd.DataFrame(rows, columns=PARTS)
 
 

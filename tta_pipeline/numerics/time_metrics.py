@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sksurv.metrics import brier_score, concordance_index_ipcw, cumulative_dynamic_auc, integrated_brier_score
-from sksurv.nonparametric import kaplan_meier_estimator
+from sksurv.nonparametric import CensoringDistributionEstimator, kaplan_meier_estimator
 from sksurv.util import Surv
 
 from tta_pipeline.numerics.metrics import TIED_RISK, check_outcomes
@@ -41,6 +41,7 @@ class Score:
     """A metric; NaN, and `reason` says why, where it is undefined.
 
     at_days: tau of Uno's C, the horizon of an AUC or Brier score, the last time of an integrated one.
+    from_days: the first time of an integrated Brier score, which is a mean over its range; NaN for the others.
     reference: the same of the Kaplan-Meier estimate of the training part, where that is a prediction; else NaN.
     """
 
@@ -49,6 +50,7 @@ class Score:
     value: float
     reference: float = np.nan
     reason: str = ""
+    from_days: float = np.nan
 
 
 def uno_c(*, risk: Floats, test: Outcomes, train: Outcomes) -> Score:
@@ -85,7 +87,7 @@ def auc_at(horizons_days: Sequence[float], *, risk: Floats, test: Outcomes, trai
     seen = test.until(float(train.time_days.max()))
     scores = []
     for horizon in horizons_days:
-        reason = _undefined(seen, train) or _outside(horizon, seen)
+        reason = _undefined(seen, train) or _outside(horizon, seen) or _no_case(horizon, seen)
         value = np.nan
         if not reason:
             values, _ = cumulative_dynamic_auc(
@@ -99,6 +101,8 @@ def auc_at(horizons_days: Sequence[float], *, risk: Floats, test: Outcomes, trai
 def brier_at(horizons_days: Sequence[float], *, survival: Floats, test: Outcomes, train: Outcomes) -> list[Score]:
     """Brier score of predicted survival at horizons: 0 is perfect, 0.25 a coin.
 
+    Before the first event of the test part it is defined as anywhere else: whoever predicts survival 1 has 0.
+
     Parameters
     ----------
     survival
@@ -111,14 +115,17 @@ def brier_at(horizons_days: Sequence[float], *, survival: Floats, test: Outcomes
     seen = test.until(float(train.time_days.max()))
     scores = []
     for column, horizon in enumerate(horizons_days):
-        reason = _undefined(seen, train) or _outside(horizon, seen)
+        early = not _undefined(seen, train) and horizon < seen.time_days.min()
+        reason = _undefined(seen, train) or ("" if early else _outside(horizon, seen))
         if not reason and np.isnan(survival[:, column]).any():
             reason = "no prediction so late"
         value = reference = np.nan
         if not reason:
             common = np.full((len(seen.event), 1), _kaplan_meier(train, np.array([horizon]))[0])
             value, reference = (
-                float(brier_score(train.structured(), seen.structured(), predicted, [horizon])[1][0])
+                _brier_of_all_alive(predicted, horizon=horizon, train=train)
+                if early
+                else float(brier_score(train.structured(), seen.structured(), predicted, [horizon])[1][0])
                 for predicted in (survival[:, [column]], common)
             )
         scores.append(Score("brier", float(horizon), value, reference, reason))
@@ -151,7 +158,7 @@ def integrated_brier(*, curves: Floats, curve_days: Floats, test: Outcomes, trai
         float(integrated_brier_score(train.structured(), seen.structured(), predicted, days))
         for predicted in (curves[:, inside], common)
     )
-    return Score("ibs", float(days[-1]), value, reference)
+    return Score("ibs", float(days[-1]), value, reference, from_days=float(days[0]))
 
 
 def _undefined(test: Outcomes, train: Outcomes) -> str:
@@ -168,9 +175,18 @@ def _outside(horizon: float, test: Outcomes) -> str:
     low, high = float(test.time_days.min()), float(test.time_days.max())
     if not low <= horizon < high:
         return f"horizon outside the follow-up of the test part, {low:g} to {high:g} days"
-    if not (test.event & (test.time_days <= horizon)).any():
-        return "no event before the horizon"
     return ""
+
+
+def _no_case(horizon: float, test: Outcomes) -> str:
+    return "" if (test.event & (test.time_days <= horizon)).any() else "no event before the horizon"
+
+
+def _brier_of_all_alive(survival: Floats, *, horizon: float, train: Outcomes) -> float:
+    """Graf's score where everybody is followed beyond the horizon, which scikit-survival does not take."""
+    censoring = CensoringDistributionEstimator().fit(train.structured())
+    uncensored = float(censoring.predict_proba(np.array([horizon]))[0])
+    return float(np.mean((1 - survival) ** 2)) / uncensored
 
 
 def _kaplan_meier(train: Outcomes, days: Floats) -> Floats:

@@ -46,7 +46,8 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     InputError
         There are none, or two for one fit.
     ArtifactError
-        A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite number.
+        A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite
+        number, or a survival that is no probability.
     """
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
@@ -119,6 +120,7 @@ def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Pa
 
 
 def _test_part(found: artifacts.Predictions, *, path: Path) -> Fold:
+    _check_survival(found, path=path)
     try:
         check_outcomes(risk=found.risk, time_days=found.time_days, event=found.event)
     except InputError as error:
@@ -130,6 +132,16 @@ def _test_part(found: artifacts.Predictions, *, path: Path) -> Fold:
         time_days=found.time_days,
         event=found.event,
     )
+
+
+def _check_survival(found: artifacts.Predictions, *, path: Path) -> None:
+    for predicted in (found.survival, found.curves):
+        bad = int(((predicted < 0) | (predicted > 1)).any(axis=1).sum())
+        if bad:
+            raise ArtifactError(
+                f"{path}: expected predicted survival in [0, 1], or NaN where there is none, found others for {bad} "
+                f"of {len(predicted)} patients. Train and evaluate again."
+            )
 
 
 def _add(to: Evaluated, found: artifacts.Predictions, *, model: str, part: Fold) -> None:

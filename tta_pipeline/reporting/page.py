@@ -51,6 +51,7 @@ def content(
         "bootstrap": config.bootstrap,
         "few_events": findings.FEW_EVENTS,
         "scores_by_model": _scores_by_model(made["scores_summary"]),
+        "beyond": _beyond(made["scores"], made["metrics"]),
         "on_test": ON_TEST,
         "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
         "genes": genes.sentence(sets),
@@ -70,6 +71,20 @@ def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]
     return [
         {"what": what, "artifacts": count, "value": json.dumps(value, sort_keys=True)} for what, count, value in rows
     ]
+
+
+def _beyond(scores: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, float]:
+    """Range of tau over the test parts, patients beyond it, and the widest range of an integrated score, in days."""
+    parts = scores.drop_duplicates(["repeat", "fold"])
+    ibs = scores[scores["metric"] == "ibs"]
+    return {
+        "low": parts["tau_days"].min(),
+        "high": parts["tau_days"].max(),
+        "patients": int(parts["n_beyond"].sum()),
+        "of": int(metrics.drop_duplicates(["repeat", "fold"])["n_test"].sum()),
+        "ibs_low": ibs["from_days"].min(),
+        "ibs_high": ibs["at_days"].max(),
+    }
 
 
 def _scores_by_model(summary: pd.DataFrame) -> list[dict[str, object]]:

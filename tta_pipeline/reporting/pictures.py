@@ -39,8 +39,9 @@ def draw(
         pictures[f"survival_{row['model']}"] = _survival(
             groups[row["model"]], model=row["model"], p=row["p"], confidence=confidence
         )
-    for model, rows in made["calibration"].groupby("model", sort=False):
-        pictures[f"calibration_{model}"] = calibration_figures.calibration(rows, title=str(model))
+    for model in made["summary"]["model"]:
+        rows = made["calibration"][made["calibration"]["model"] == model]
+        pictures[f"calibration_{model}"] = calibration_figures.calibration(rows, title=model)
     for model, own in checkpoints.items():
         picture = figures.training([one.history for one in own], title=model)
         if picture is not None:
