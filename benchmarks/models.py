@@ -2,7 +2,7 @@
 
     python -m benchmarks.models --patches 500
 
-A study of 32 patients and 50 pathways in one batch, as `benchmarks.epoch` draws it; each model in a process of its own. The
+A study of 32 patients and 50 pathways in one batch, as in `benchmarks.epoch`; each model in a process of its own. The
 epoch is the median after the first; memory is the growth of the process's peak over what it held after its imports.
 """
 
