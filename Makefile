@@ -1,5 +1,5 @@
 # make demo: the whole workflow on a generated cohort. make test: the tests. make check: style, types, workflow.
-# Each target sets up what it needs in .venv; nothing has to be installed before except Python 3.11 or newer.
+# Each target sets up what it needs in .venv; nothing has to be installed before except Python 3.11 to 3.13.
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_DATA := demo/input
 
-.PHONY: demo test test-slow check schema gene-names clean
+.PHONY: demo test test-slow check schema gene-names lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m tests.synthetic --out $(DEMO_DATA)
@@ -19,7 +19,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow"
 
+# Where py-rattler cannot be installed, the tests of --use-conda are skipped and say so.
 test-slow: $(VENV)/.dev
+	$(INSTALL) --editable '.[conda-test]' || echo "py-rattler could not be installed: --use-conda is not exercised" >&2
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev
@@ -36,6 +38,14 @@ schema: $(VENV)/.dev
 # The table of gene names that is shipped, from HGNC's hgnc_complete_set.txt as it was downloaded on DATE (YYYY-MM-DD).
 gene-names: $(VENV)/.dev
 	$(BIN)/python -m tta_pipeline.io.hgnc --file $(FILE) --date $(DATE)
+
+# Exact versions for pip users, see docs/environments.md. Versions that still fit are kept: UPGRADE=--upgrade renews all.
+lock: | $(VENV)/bin/python
+	$(INSTALL) 'uv>=0.9.9'
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes $(UPGRADE) \
+	  --extra parquet --extra slurm --extra stain --constraint constraints.txt \
+	  --no-emit-package torch --no-emit-package torchvision \
+	  --custom-compile-command 'make lock' --output-file requirements.lock
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[demo]'

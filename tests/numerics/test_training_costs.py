@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tta_pipeline.numerics.training_costs import COLUMNS, cost_table
+from tta_pipeline.numerics.training_costs import COLUMNS, cost_table, hours_per_thousand_slides
 
 FITS = pd.DataFrame(
     [
@@ -34,3 +34,9 @@ def test_no_measured_job_and_no_fit():
     assert table["n_jobs"].tolist() == [0, 0, 0]
     assert table[["seconds_per_epoch", "peak_mb"]].isna().all(axis=None)
     assert cost_table(FITS[:0], pd.DataFrame(columns=JOBS)).empty
+
+
+def test_hours_of_a_thousand_slides():
+    stages = pd.DataFrame({"stage": ["tiles", "train"], "total_s": [72.0, 9.0]})
+    assert hours_per_thousand_slides(stages, slides=20) == {"tiles": 1.0}
+    assert hours_per_thousand_slides(stages, slides=0) == {}

@@ -35,3 +35,22 @@ def cost_table(fits: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
         peak_mb=("max_rss_mb", "max"),
     )
     return table.reset_index()[COLUMNS]
+
+
+def hours_per_thousand_slides(stages: pd.DataFrame, *, slides: int) -> dict[str, float]:
+    """Hours that tiles and features would take for 1,000 slides like these, one job after the other.
+
+    Parameters
+    ----------
+    stages
+        stage and total_s of every stage that was measured. Of a job that was taken up again only its last run counts, so
+        that a study with interrupted jobs says too little.
+    slides
+        Slides that these stages worked on.
+
+    Returns
+    -------
+    Stage -> hours; nothing without such slides.
+    """
+    seconds = dict(zip(stages["stage"], stages["total_s"], strict=True))
+    return {name: seconds[name] / slides * 1000 / 3600 for name in ("tiles", "features") if name in seconds and slides}

@@ -12,7 +12,7 @@ from tta_pipeline.io.benchmarks import read_benchmarks, read_training_jobs
 from tta_pipeline.io.truth import read_truth
 from tta_pipeline.numerics import findings, flow
 from tta_pipeline.numerics.scores import training_outcomes
-from tta_pipeline.numerics.training_costs import cost_table
+from tta_pipeline.numerics.training_costs import cost_table, hours_per_thousand_slides
 from tta_pipeline.reporting import page, pictures
 from tta_pipeline.reporting.cohort_tables import make_cohort
 from tta_pipeline.reporting.fits import ON_TEST, Evaluated, excluded, fit_table, read_evaluated, read_trained
@@ -106,6 +106,7 @@ def run(
         confidence=config.confidence,
         tiled=bool(quality),
     )
+    stages = read_benchmarks(benchmarks)
     warnings = [
         *_warnings(made, found=found, roles=roles, sets=sets, without=config.without),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
@@ -117,7 +118,9 @@ def run(
         out / "index.html",
         page.content(made, cohort=cohort, sets=sets, pictures=drawn, warnings=warnings, config=config)
         | {
-            "resources": read_benchmarks(benchmarks).to_dict("records"),
+            "resources": stages.to_dict("records"),
+            "thousand_slides": hours_per_thousand_slides(stages, slides=len(made["slides"])),
+            "n_slides": len(made["slides"]),
             "provenance": [*provenance.provenance(origins), *page.options(checkpoints, config)],
         },
     )

@@ -1,0 +1,1 @@
+"""Rules run in conda environments that are solved, created and activated for real."""
