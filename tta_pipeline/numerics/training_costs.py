@@ -43,8 +43,8 @@ def hours_per_thousand_slides(stages: pd.DataFrame, *, slides: int) -> dict[str,
     Parameters
     ----------
     stages
-        stage and total_s of every stage that was measured. Of a job that was taken up again only its last run counts, so
-        that a study with interrupted jobs says too little.
+        stage and total_s of every stage that was measured. Of a job that was taken up again only its last run counts,
+        so that a study with interrupted jobs says too little.
     slides
         Slides that these stages worked on.
 
