@@ -122,8 +122,11 @@ def write_configuration(folder: Path, *, accounting: bool) -> None:
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORTS[node]} CPUs=8 RealMemory=64000 Gres=gpu:1"
         for node in NODES
     )
-    storage = "slurmdbd\nAccountingStorageHost=127.0.0.1" if accounting else "none"
-    storage += f"\nAccountingStoragePort={PORTS['slurmdbd']}" if accounting else ""
+    storage = "none"
+    if accounting:
+        storage = f"slurmdbd\nAccountingStorageHost=127.0.0.1\nAccountingStoragePort={PORTS['slurmdbd']}"
+        # What is a password elsewhere is munge's socket here.
+        storage += f"\nAccountingStoragePass={folder}/munge.socket"
     (ETC / "slurm.conf").write_text(
         SLURM_CONF.format(folder=folder, host=host, port=PORTS["slurmctld"], storage=storage, nodes=nodes)
     )
