@@ -92,7 +92,12 @@ class Cluster:
             subprocess.Popen(
                 ["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={at}"]
                 + [f"--pid-file={self.folder / 'run' / 'mariadbd.pid'}", f"--port={PORTS['mariadbd']}"]
-                + ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-buffer-pool-size=256M", "--innodb-lock-wait-timeout=900"],
+                + [
+                    "--bind-address=127.0.0.1",
+                    "--skip-name-resolve",
+                    "--innodb-buffer-pool-size=256M",
+                    "--innodb-lock-wait-timeout=900",
+                ],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
