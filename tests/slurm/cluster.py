@@ -9,18 +9,16 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ETC = Path("/etc/slurm")
-NODES = ("n1", "n2")
+from tests.slurm.configuration import CONFIGURATION, ETC, NODES, PORTS, write_configuration
+
 PACKAGES = {"slurmctld": "slurm-wlm", "munged": "munge"}
 ACCOUNTING_PACKAGES = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
-PORTS = {"slurmctld": 16817, "slurmdbd": 16819, "mariadbd": 13306, "n1": 16901, "n2": 16902}
 
 
 class CannotRunError(Exception):
@@ -49,12 +47,16 @@ class Cluster:
 
     def down(self) -> None:
         """End what `up` started, by its pid files, jobs first, and take the configuration out of /etc/slurm."""
-        subprocess.run(["scancel", "--user", "root"], check=False, capture_output=True, timeout=60)
-        for name in (*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
-            end(self.folder / "run" / f"{name}.pid")
-        for name in CONFIGURATION:
-            (ETC / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder)
+        try:
+            if (self.folder / "run" / "slurmctld.pid").exists():
+                run("scancel", "--user=root")
+                wait_for(lambda: not run("squeue", "--noheader").strip(), what="the end of all jobs")
+        finally:
+            for name in (*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
+                end(self.folder / "run" / f"{name}.pid")
+            for name in CONFIGURATION:
+                (ETC / name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder)
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node, also of one that died."""
@@ -88,20 +90,11 @@ class Cluster:
     def _start_database(self) -> None:
         data, at = self.folder / "mariadb", self.folder / "mariadb.socket"
         run("mariadb-install-db", "--user=root", f"--datadir={data}", "--skip-test-db")
+        paths = {"datadir": data, "socket": at, "pid-file": self.folder / "run" / "mariadbd.pid"}
+        where = [f"--port={PORTS['mariadbd']}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        command = ["mariadbd", "--no-defaults", "--user=root", *(f"--{name}={path}" for name, path in paths.items())]
         with (self.folder / "log" / "mariadbd.log").open("w") as log:
-            subprocess.Popen(
-                ["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={at}"]
-                + [f"--pid-file={self.folder / 'run' / 'mariadbd.pid'}", f"--port={PORTS['mariadbd']}"]
-                + [
-                    "--bind-address=127.0.0.1",
-                    "--skip-name-resolve",
-                    "--innodb-buffer-pool-size=256M",
-                    "--innodb-lock-wait-timeout=900",
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            subprocess.Popen([*command, *where], stdout=log, stderr=log, start_new_session=True)
         database = ("mariadb", f"--socket={at}", "--execute")
         wait_for(lambda: succeeds(*database, "select 1"), what="the database")
         run(
@@ -114,88 +107,6 @@ class Cluster:
         run("sacctmgr", "--immediate", "add", "cluster", "tta")
         run("sacctmgr", "--immediate", "add", "account", "lab", "Cluster=tta")
         run("sacctmgr", "--immediate", "add", "user", "root", "Account=lab", "DefaultAccount=lab")
-
-
-CONFIGURATION = ("slurm.conf", "gres.conf", "slurmdbd.conf", "cgroup.conf")
-
-
-def write_configuration(folder: Path, *, accounting: bool) -> None:
-    """Write /etc/slurm: nodes that claim more than the machine has, each with one GPU by name only."""
-    host = socket.gethostname().split(".")[0]
-    ETC.mkdir(exist_ok=True)
-    nodes = "\n".join(
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORTS[node]} CPUs=8 RealMemory=64000 Gres=gpu:1"
-        for node in NODES
-    )
-    storage = "none"
-    if accounting:
-        storage = f"slurmdbd\nAccountingStorageHost=127.0.0.1\nAccountingStoragePort={PORTS['slurmdbd']}"
-        # What is a password elsewhere is munge's socket here.
-        storage += f"\nAccountingStoragePass={folder}/munge.socket"
-    (ETC / "slurm.conf").write_text(
-        SLURM_CONF.format(folder=folder, host=host, port=PORTS["slurmctld"], storage=storage, nodes=nodes)
-    )
-    (ETC / "gres.conf").write_text(f"NodeName={','.join(NODES)} Name=gpu File=/dev/null\n")
-    if accounting:
-        (ETC / "slurmdbd.conf").touch(mode=0o600)
-        (ETC / "slurmdbd.conf").write_text(
-            SLURMDBD_CONF.format(folder=folder, host=host, port=PORTS["slurmdbd"], database=PORTS["mariadbd"])
-        )
-
-
-# Memory is watched by polling, since containers lend no cgroups: a job above its request is killed within seconds.
-SLURM_CONF = """\
-ClusterName=tta
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={port}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-CredType=cred/munge
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/%n
-SlurmctldPidFile={folder}/run/slurmctld.pid
-SlurmdPidFile={folder}/run/%n.pid
-SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-GresTypes=gpu
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=task=1
-JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/{storage}
-SlurmdParameters=config_overrides
-SchedulerParameters=sched_interval=2,bf_interval=2
-ReturnToService=2
-SlurmdTimeout=10
-KillWait=3
-MinJobAge=300
-JobRequeue=1
-{nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
-
-SLURMDBD_CONF = """\
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-DbdHost={host}
-DbdAddr=127.0.0.1
-DbdPort={port}
-SlurmUser=root
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={database}
-StorageUser=slurm
-StoragePass=slurm
-LogFile={folder}/log/slurmdbd.log
-PidFile={folder}/run/slurmdbd.pid
-"""
 
 
 def install(*, accounting: bool) -> None:

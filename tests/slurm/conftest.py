@@ -55,7 +55,7 @@ def running(*, accounting: bool) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def slurm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of its own that sees this one's packages: the plugin slows every call of snakemake that finds it."""
+    """An environment of its own that sees this one's packages: the plugin slows every call that finds it."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
