@@ -7,6 +7,7 @@ configuration lies there already, nothing is touched.
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,13 +64,12 @@ class Cluster:
         run("slurmd", "-N", node)
 
     def kill_node(self, node: str) -> None:
-        """Let a node die with its jobs, as a power cut would."""
-        daemon = int((self.folder / "run" / f"{node}.pid").read_text())
-        os.kill(daemon, signal.SIGKILL)
-        for job in self.jobs(node):
-            for pid in run("scontrol", "listpids", job, node, check=False).split()[5::5]:
-                if pid.isdigit():
-                    kill(int(pid))
+        """Let a node die with its jobs, as a power cut would: nothing of it can tell the controller."""
+        jobs = self.jobs(node)
+        listed = "".join(run("scontrol", "listpids", job, node, check=False) for job in jobs)
+        kill(int((self.folder / "run" / f"{node}.pid").read_text()))
+        for pid in (*supervisors(jobs), *map(int, re.findall(r"^(\d+) ", listed, flags=re.MULTILINE))):
+            kill(pid)
 
     def idle_nodes(self) -> set[str]:
         return set(run("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", check=False).split())
@@ -160,6 +160,20 @@ def kill(pid: int, signal_number: int = signal.SIGKILL) -> None:
         os.kill(pid, signal_number)
     except ProcessLookupError:
         return
+
+
+def supervisors(jobs: list[str]) -> list[int]:
+    """Processes by which SLURM watches the steps of these jobs."""
+    titles = tuple(f"slurmstepd: [{job}." for job in jobs)
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            title = file.read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if title.startswith(titles):
+            found.append(int(file.parent.name))
+    return found
 
 
 def end(pid_file: Path) -> None:
