@@ -94,7 +94,7 @@ class Cluster:
         where = [f"--port={PORTS['mariadbd']}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
         command = ["mariadbd", "--no-defaults", "--user=root", *(f"--{name}={path}" for name, path in paths.items())]
         with (self.folder / "log" / "mariadbd.log").open("w") as log:
-            subprocess.Popen([*command, *where], stdout=log, stderr=log, start_new_session=True)
+            subprocess.run(["setsid", "--fork", *command, *where], stdout=log, stderr=log, check=True)
         database = ("mariadb", f"--socket={at}", "--execute")
         wait_for(lambda: succeeds(*database, "select 1"), what="the database")
         run(

@@ -50,10 +50,12 @@ def test_a_job_killed_for_memory_runs_again_with_more(workflow: SlurmWorkflow) -
 def test_a_job_goes_on_elsewhere_when_its_node_dies(workflow: SlurmWorkflow, cluster: Cluster) -> None:
     output = workflow.folder / "splits.log"
     with output.open("w") as log:
-        process = subprocess.Popen(
-            workflow.command("--until", "splits"), env=workflow.environment(), stdout=log, stderr=log
-        )
+        command = workflow.command("--until", "splits")
+        process = subprocess.Popen(command, env=workflow.environment(), stdout=log, stderr=log)
     wait_for(lambda: bool(cluster.jobs("n1")), what="a job on n1")
     cluster.kill_node("n1")
-    assert process.wait(timeout=180) == 0, output.read_text()
+    try:
+        assert process.wait(timeout=120) == 0, output.read_text()
+    finally:
+        cluster.start_node("n1")
     assert accounts()[-1][::2] == ["COMPLETED", "n2"]

@@ -23,10 +23,11 @@ def resources_of(rule: str) -> tuple[str, str, str]:
     return threads, memory, minutes
 
 
-def test_sites_without_accounting_differ_in_the_status_command_alone() -> None:
-    without = profile("slurm-no-accounting")
+def test_sites_without_accounting_differ_in_how_jobs_are_watched_alone() -> None:
+    with_accounting, without = profile("slurm"), profile("slurm-no-accounting")
     assert without.pop("slurm-status-command") == "squeue"
-    assert without == profile("slurm")
+    assert with_accounting.pop("slurm-no-requeue") is True
+    assert without == with_accounting
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PROFILES.iterdir()))
