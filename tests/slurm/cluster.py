@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +49,16 @@ class Cluster:
 
     def down(self) -> None:
         """End what `up` started, by its pid files, jobs first, and take the configuration out of /etc/slurm."""
-        try:
+        # Backwards, and each of them also after one that failed.
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.folder)
+            for name in CONFIGURATION:
+                stack.callback((ETC / name).unlink, missing_ok=True)
+            for name in ("munged", "mariadbd", "slurmdbd", "slurmctld", *NODES):
+                stack.callback(end, self.folder / "run" / f"{name}.pid")
             if (self.folder / "run" / "slurmctld.pid").exists():
                 run("scancel", "--user=root")
                 wait_for(lambda: not run("squeue", "--noheader").strip(), what="the end of all jobs")
-        finally:
-            for name in (*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
-                end(self.folder / "run" / f"{name}.pid")
-            for name in CONFIGURATION:
-                (ETC / name).unlink(missing_ok=True)
-            shutil.rmtree(self.folder)
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node, also of one that died."""
