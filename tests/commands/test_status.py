@@ -42,7 +42,7 @@ def begin(folder: Path) -> None:
     (results / "train" / "a" / "r0_f0_s0.h5").touch()
     (results / "train" / "a" / "r0_f1_s0.h5.partial").touch()
     (logs / "train" / "b").mkdir(parents=True)
-    (logs / "train" / "b" / "r0_f0_s0.log").write_text("I epoch 1\nerror: expected events, found none.\nmore\n")
+    (logs / "train" / "b" / "r0_f0_s0.log").write_text("I epoch 1\nerror: expected events, found:\n  none\nmore\n")
     (logs / "train" / "b" / "r0_f1_s0.log").write_text(
         "Traceback (most recent call last):\n  File x\nValueError: wrong\n"
     )
@@ -66,9 +66,8 @@ def test_done_begun_failed_and_missing(study: Path, capsys: pytest.CaptureFixtur
     assert "train: 1 done, 1 begun, 2 failed" in said
     message = str(caught.value)
     assert message.startswith("expected jobs that succeed, found 2 that failed:\n")
-    assert (
-        f"train b/r0_f0_s0: expected events, found none. ({study / 'logs' / 'train' / 'b' / 'r0_f0_s0.log'})" in message
-    )
+    log = study / "logs" / "train" / "b" / "r0_f0_s0.log"
+    assert f"  train b/r0_f0_s0: expected events, found:\n    none ({log})\n" in message
     assert "train b/r0_f1_s0: ValueError: wrong" in message
 
 

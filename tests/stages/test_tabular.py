@@ -197,8 +197,10 @@ def test_an_empty_model_has_c_one_half_and_the_report_says_why(study: Study) -> 
     coverage = pd.DataFrame([("first", 5, 5, 0, 0, True, "", "")], columns=list(tables.COVERAGE))
     tables.write_table(study.folder / "coverage.tsv", coverage, columns=tables.COVERAGE)
     tables.write_table(study.folder / "attrition.tsv", tables.empty(tables.ATTRITION), columns=tables.ATTRITION)
+    tables.write_table(study.folder / "covariates.tsv", tables.empty(tables.COVARIATES), columns=tables.COVARIATES)
     report.run(
         patients=study.folder / "patients.tsv",
+        covariates=study.folder / "covariates.tsv",
         slides=study.folder / "slides.tsv",
         attrition=study.folder / "attrition.tsv",
         manifests=[],

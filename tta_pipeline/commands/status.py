@@ -1,5 +1,6 @@
 """What of a study is done, begun, failed and missing, from its artifacts alone."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import tables
 
 _ERROR = "error: "
-_MOST_SHOWN = 20
+_MOST_SHOWN, _MOST_LINES = 20, 5
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class _Job:
 
     @property
     def reason(self) -> str:
-        """The first line of the error in the log, or ""."""
+        """The last error in the log with the lines that belong to it, or ""."""
         if not self.log.is_file():
             return ""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        said = [line for line in lines if line.startswith((_ERROR, "Traceback", "MemoryError"))]
-        last = lines[-1] if said and said[-1].startswith("Traceback") else (said or [""])[-1]
-        return last.removeprefix(_ERROR)
+        starts = [number for number, line in enumerate(lines) if line.startswith((_ERROR, "Traceback", "MemoryError"))]
+        if not starts:
+            return ""
+        if lines[starts[-1]].startswith("Traceback"):
+            return lines[-1]
+        more = itertools.takewhile(lambda line: line.startswith("  "), lines[starts[-1] + 1 :])
+        return "\n  ".join([lines[starts[-1]].removeprefix(_ERROR), *itertools.islice(more, _MOST_LINES)])
 
 
 def run(*, study: Path, directory: Path = Path()) -> None:
