@@ -22,7 +22,10 @@ from tta_pipeline.stages import cohort, evaluate, pathways, splits, train
 GENES, WIDTH = 12, 6
 SETS = {"LATE": ["G04", "G03", "G05"], "FIRST": ["G00", "G01", "G02", "G03"], "OTHER": ["G11", "G06", "G09", "G08"]}
 # Options of an architecture; one that is not named here takes those of SMALL that its section has.
-OPTIONS: dict[str, dict[str, Any]] = {"tta": {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tta": {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2},
+    "survival-forest": {"trees": 100, "min_samples_leaf": 5},
+}
 QUICK = {"epochs": 2, "batch_size": 8, "patches": 4, "bins": 2, "learning_rate": 0.01, "device": "cpu"}
 
 
@@ -43,7 +46,7 @@ class Raw:
 def draw(*, patients: int = 40, planted: bool = False) -> Raw:
     """Patients with one or two slides of 3 to 9 patches; nothing but what is planted has to do with outcomes.
 
-    planted: minus the logarithm of the time is written into a gene, a feature and the age.
+    planted: minus the logarithm of the time is written into the genes of a set, a feature and the age.
     """
     generator = np.random.default_rng(0)
     ids = [f"P{number:03d}" for number in range(patients)]
@@ -55,7 +58,8 @@ def draw(*, patients: int = 40, planted: bool = False) -> Raw:
     if planted:
         leak = -np.log(time_days)
         leak = (leak - leak.mean()) / leak.std()
-        age, expression[:, 0] = 50 + 10 * leak, 3 * leak
+        age = 50 + 10 * leak
+        expression[:, :4] += 3 * leak[:, None]  # a whole set: a mean over a set would water one gene down
         for own, value in zip(features, leak, strict=True):
             own[:, 0] = 3 * value
     bags = {}
