@@ -25,6 +25,7 @@ import torch
 from tests.builders import write_features_file, write_patients
 from tta_pipeline import config
 from tta_pipeline.io import artifacts, tables
+from tta_pipeline.model_sections import ARCHITECTURES
 from tta_pipeline.stages import train
 
 GENES_PER_SET = 80
@@ -67,7 +68,9 @@ class Clock(logging.Handler):
             self.times.append(time.perf_counter())
 
 
-def measure(folder: Path, epochs: int, batch: int, threads: int) -> tuple[list[float], float]:
+def measure(
+    folder: Path, epochs: int, batch: int, threads: int, architecture: str = "tta"
+) -> tuple[list[float], float]:
     """Seconds of each epoch from the second on, and GB by which the run raised the peak of this process."""
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -81,9 +84,9 @@ def measure(folder: Path, epochs: int, batch: int, threads: int) -> tuple[list[f
         repeat=0,
         fold=0,
         seed=0,
-        name="tta",
-        out=folder / "trained.h5",
-        model=config.TTA(),
+        name=architecture,
+        out=folder / f"{architecture}.h5",
+        model=ARCHITECTURES[architecture](architecture=architecture),
         config=config.Train(epochs=epochs, batch_size=batch),
         bad_slides=config.BadSlides(),
     )

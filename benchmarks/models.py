@@ -7,45 +7,14 @@ epoch is the median after the first; memory is the growth of the process's peak 
 """
 
 import argparse
-import logging
 import multiprocessing
 import os
-import resource
 import statistics
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
-import torch
-
-from benchmarks.epoch import Clock, write_study
-from tta_pipeline import config
+from benchmarks.epoch import measure, write_study
 from tta_pipeline.model_sections import ARCHITECTURES, Architecture
-from tta_pipeline.stages import train
-
-
-def measure(folder: Path, architecture: str, epochs: int, threads: int) -> tuple[float, float]:
-    """Median seconds of an epoch, and GB by which the run raised the peak of this process."""
-    torch.set_num_threads(threads)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    clock = Clock()
-    logging.getLogger(train.__name__).addHandler(clock)
-    logging.getLogger(train.__name__).setLevel(logging.INFO)
-    train.run(
-        **{name: folder / f"{name}.tsv" for name in ("patients", "slides", "splits")},
-        manifests=[],
-        pathways=folder / "pathways.h5",
-        repeat=0,
-        fold=0,
-        seed=0,
-        name=architecture,
-        out=folder / f"{architecture}.h5",
-        model=ARCHITECTURES[architecture](architecture=architecture),
-        config=config.Train(epochs=epochs, batch_size=32),
-        bad_slides=config.BadSlides(),
-    )
-    seconds = [later - earlier for earlier, later in pairwise(clock.times)]
-    return statistics.median(seconds), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
 
 
 def main() -> None:
@@ -66,7 +35,8 @@ def main() -> None:
         first = 0.0
         for model in options.models:
             with context.Pool(1) as pool:
-                seconds, memory = pool.apply(measure, (folder, model, options.epochs, options.threads))
+                epochs, memory = pool.apply(measure, (folder, options.epochs, 32, options.threads, model))
+            seconds = statistics.median(epochs)
             first = first or seconds
             print(f"| {model} | {seconds:.2f} | {seconds / first:.1f} | {memory:.2f} |", flush=True)
 
