@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from tta_pipeline.models.layers import Attention, Block, PathwayLinear, dropout, mean_units
+from tta_pipeline.models.layers import Attention, Block, PathwayLinear, mean_units
 
 MEMBERS = [np.array([4, 0, 2]), np.array([1]), np.array([2, 3, 5, 6, 7])]
 
@@ -74,29 +74,3 @@ def test_means_of_unit_vectors_and_their_gradients() -> None:
 
     torch.testing.assert_close(ours(*inputs), unit_means(*inputs, views))
     assert torch.autograd.gradcheck(ours, inputs)
-
-
-def test_dropout_drops_each_entry_alike_and_keeps_the_mean() -> None:
-    torch.manual_seed(0)
-    ones = torch.ones(999, 1001, requires_grad=True)  # not a multiple of four
-    dropped = dropout(ones, 0.3, training=True)
-    assert dropped.detach().unique().tolist() == pytest.approx([0, 1 / 0.7], abs=1e-4)
-    lost = (dropped == 0).flatten()
-    for quarter in range(4):
-        assert float(lost[quarter::4].float().mean()) == pytest.approx(0.3, abs=0.005)
-    together = (lost[:-1] & lost[1:]).float().mean()
-    assert float(together) == pytest.approx(0.09, abs=0.005)
-    dropped.sum().backward()
-    assert torch.equal(ones.grad, dropped.detach())
-
-
-def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
-    hidden = torch.randn(5, 7)
-    draws = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        draws.append(dropout(hidden, 0.5, training=True))
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-    assert torch.equal(dropout(hidden, 0.5, training=False), hidden)
-    assert torch.equal(dropout(hidden, 0.0, training=True), hidden)

@@ -21,7 +21,7 @@ def test_parameters_are_as_many_as_published() -> None:
     assert counts == [527_104, 263_168]
 
 
-@pytest.mark.parametrize("gradient", [True, False])  # without one, torch takes a path of its own
+@pytest.mark.parametrize("gradient", [True, False])
 def test_encoder_layer_is_its_formula(gradient: bool) -> None:
     torch.manual_seed(0)
     module, (tokens, mask) = EncoderLayer(8, heads=2, hidden=12).eval(), bags(8)
@@ -38,6 +38,31 @@ def test_encoder_layer_is_its_formula(gradient: bool) -> None:
     expected = layer.norm2(hidden + layer.linear2(layer.linear1(hidden).relu()))
     torch.testing.assert_close(found[mask], expected[mask], rtol=1e-4, atol=1e-5)
     assert not found[~mask].any()
+
+
+@pytest.mark.parametrize("patients_at_once", [1, 2, 3])
+def test_encoder_layer_is_that_of_torch_in_training(patients_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a chance of dropping that nothing meets, to leave the draws out of it."""
+    monkeypatch.setattr("tta_pipeline.models.token_blocks._CACHED", patients_at_once * 2 * 9**2)
+    torch.manual_seed(0)
+    module, (tokens, mask) = EncoderLayer(8, heads=2, hidden=12, dropout=1e-9).train(), bags(8, garbage=0)
+    slopes = []
+    for found in (module(tokens, mask=mask), module.layer(tokens, src_key_padding_mask=~mask)):
+        module.zero_grad()
+        found[mask].square().sum().backward()
+        slopes.append([found[mask], *(weights.grad.clone() for weights in module.parameters())])
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_encoder_layer_drops_entries_of_the_attention() -> None:
+    """Equal values are read unchanged by any attention of sum 1, so what varies has been dropped."""
+    torch.manual_seed(0)
+    module = EncoderLayer(8, heads=2, hidden=12, dropout=0.5).train()
+    read = module._read(torch.ones(1, 64, 24), mask=None)[0]  # (64, 8)
+    chance = read[:, ::4].flatten()  # a number per token and head
+    assert float(chance.mean()) == pytest.approx(1, abs=0.05)
+    assert float(chance.std()) == pytest.approx(64**-0.5, rel=0.2)
 
 
 def test_cross_attention_is_its_formula() -> None:

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tta_pipeline.models.dropout import AlphaDropout, Dropout
+
 
 def all_genes(pathways: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Gene columns that stand in any set, each once, ascending."""
@@ -27,14 +29,14 @@ class SNNLayer(nn.Sequential):
         linear = nn.Linear(width_in, width_out)
         nn.init.normal_(linear.weight, std=width_in**-0.5)
         nn.init.zeros_(linear.bias)
-        super().__init__(linear, nn.ELU(), nn.AlphaDropout(dropout))
+        super().__init__(linear, nn.ELU(), AlphaDropout(dropout))
 
 
 class ReLULayer(nn.Sequential):
     """Linear, ReLU, Dropout."""
 
     def __init__(self, width_in: int, width_out: int, *, dropout: float):
-        super().__init__(nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(dropout))
+        super().__init__(nn.Linear(width_in, width_out), nn.ReLU(), Dropout(dropout))
 
 
 class GatedAttention(nn.Module):
@@ -47,8 +49,8 @@ class GatedAttention(nn.Module):
 
     def __init__(self, width: int, attention_dim: int, *, dropout: float):
         super().__init__()
-        self.value = nn.Sequential(nn.Linear(width, attention_dim), nn.Tanh(), nn.Dropout(dropout))
-        self.gate = nn.Sequential(nn.Linear(width, attention_dim), nn.Sigmoid(), nn.Dropout(dropout))
+        self.value = nn.Sequential(nn.Linear(width, attention_dim), nn.Tanh(), Dropout(dropout))
+        self.gate = nn.Sequential(nn.Linear(width, attention_dim), nn.Sigmoid(), Dropout(dropout))
         self.score = nn.Linear(attention_dim, 1)
 
     def attention(self, hidden: Tensor, mask: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tta_pipeline.models.dropout import Dropout
+
 _BILINEAR_WIDTH = 32
 
 
@@ -38,13 +40,13 @@ class BilinearFusion(nn.Module):
         self.histology = _Gated(width, dropout=dropout)
         self.genes = _Gated(width, dropout=dropout)
         self.mix = nn.Sequential(
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear((_BILINEAR_WIDTH + 1) ** 2, width),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(self, *, histology: Tensor, genes: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class _Gated(nn.Module):
         super().__init__()
         self.cut = nn.Linear(width, _BILINEAR_WIDTH)
         self.gate = nn.Linear(2 * width, _BILINEAR_WIDTH)
-        self.out = nn.Sequential(nn.Linear(_BILINEAR_WIDTH, _BILINEAR_WIDTH), nn.ReLU(), nn.Dropout(dropout))
+        self.out = nn.Sequential(nn.Linear(_BILINEAR_WIDTH, _BILINEAR_WIDTH), nn.ReLU(), Dropout(dropout))
 
     def forward(self, own: Tensor, both: Tensor) -> Tensor:
         gated: Tensor = self.out(self.gate(both).sigmoid() * self.cut(own).relu())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tta_pipeline.models.dropout import AlphaDropout
 from tta_pipeline.models.layers import PathwayLinear
 
 
@@ -51,8 +52,8 @@ class Genes(nn.Sequential):
         super().__init__(
             PathwayLinear(members, hidden),
             nn.ELU(),
-            nn.AlphaDropout(dropout),
+            AlphaDropout(dropout),
             PrivateLinear(len(members), hidden, out),
             nn.ELU(),
-            nn.AlphaDropout(dropout),
+            AlphaDropout(dropout),
         )

@@ -1,4 +1,4 @@
-"""Layers that models share: pathway tokens, dropout of tokens, single-head attention, the block around it."""
+"""Layers that models share: pathway tokens, single-head attention, the block around it."""
 
 import math
 from itertools import product
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from tta_pipeline.models.dropout import Dropout
 
 _SHORTEST_VECTOR = 1e-12  # shorter ones are scaled by it, as torch.nn.functional.normalize does
 
@@ -91,7 +93,7 @@ class Block(nn.Module):
         self.norm_in = nn.LayerNorm(dim)
         self.attention = Attention(dim)
         self.feed_forward = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, dim)
+            nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, dim)
         )
         self.norm_out = nn.LayerNorm(dim)
 
@@ -100,21 +102,6 @@ class Block(nn.Module):
         attended = self.attention(self.norm_in(tokens), twice=twice)
         out: Tensor = self.norm_out(self.feed_forward(attended))
         return out
-
-
-def dropout(hidden: Tensor, probability: float, *, training: bool) -> Tensor:
-    """Dropout of every entry with a probability in [0, 1), the others scaled up so that the mean stays.
-
-    On a CPU, torch's own draws a number per entry from a serial generator, a fifth of a training step; here four
-    entries share one. The probability is rounded to a multiple of 2^-16.
-    """
-    if not training or probability == 0 or hidden.device.type != "cpu":
-        return torch.nn.functional.dropout(hidden, probability, training=training)
-    numbers = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # all of their 64 bits
-    bits = numbers.view(torch.int16)[: hidden.numel()].view(hidden.shape)
-    dropped = round(probability * 2**16)
-    kept = (bits >= dropped - 2**15).to(hidden.dtype)
-    return hidden * kept.mul_(2**16 / (2**16 - dropped))
 
 
 def mean_units(hidden: Tensor, *, weight: Tensor, bias: Tensor, views: Tensor) -> Tensor:

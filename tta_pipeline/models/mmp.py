@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tta_pipeline import model_sections
 from tta_pipeline.models.batch import Batch, Draw, Output, RiskModel
+from tta_pipeline.models.dropout import Dropout
 from tta_pipeline.models.gene_nets import Genes, PrivateLinear, PrivateNorm
 from tta_pipeline.models.layers import attend
 from tta_pipeline.numerics.mixture import fit_mixture, transported_sums
@@ -48,7 +49,7 @@ class MMP(RiskModel):
             PrivateNorm(tokens, width),
             PrivateLinear(tokens, width, width),
             nn.GELU(),
-            nn.Dropout(options.feed_forward_dropout),
+            Dropout(options.feed_forward_dropout),
             PrivateLinear(tokens, width, width),
         )
         self.norm_out = nn.LayerNorm(width)

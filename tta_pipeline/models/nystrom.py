@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tta_pipeline.models import layers
+from tta_pipeline.models.dropout import dropout
 
 _NEIGHBOURS = 33  # length of the convolution along the sequence
 
@@ -60,7 +60,7 @@ class NystromAttention(nn.Module):
         )
         mixed = self._attend(query, key, value) + self.convolution(value)
         joined = mixed[:, :, -length:].transpose(1, 2).flatten(2)  # (batch, tokens, width)
-        return layers.dropout(self.out(joined), self.dropout, training=self.training)
+        return dropout(self.out(joined), self.dropout, training=self.training)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if self.landmarks is None:

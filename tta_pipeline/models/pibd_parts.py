@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from tta_pipeline.models.blocks import ReLULayer
+from tta_pipeline.models.dropout import Dropout
 from tta_pipeline.numerics.discrete import discrete_nll
 from tta_pipeline.numerics.normals import standard_normal_kl
 
@@ -175,14 +176,14 @@ class SharedBlock(nn.Module):
         super().__init__()
         self.norm_in = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout))
+        self.out = nn.Sequential(nn.Linear(width, width), Dropout(dropout))
         self.perceptron = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         self.heads, self.drop_path = heads, dropout
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tta_pipeline import model_sections
 from tta_pipeline.models.batch import Batch, Output, RiskModel
+from tta_pipeline.models.dropout import Dropout
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.token_blocks import blank, masked_mean
 
@@ -81,7 +82,7 @@ class SurvPath(RiskModel):
             nn.LayerNorm(inner),
             nn.Linear(inner, inner),
             nn.GELU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(inner, inner),
             nn.LayerNorm(inner),
         )

@@ -13,22 +13,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tta_pipeline.models.dropout import dropout
+
+_CACHED = 2**20  # entries of attention at a time, of 4 bytes
+
 
 class EncoderLayer(nn.Module):
     """Post-norm Transformer layer: x = LN(x + Drop MHA(x)), x = LN(x + Drop W2 Drop relu(W1 x)).
 
-    torch's layer, which drops entries of the attention too; the models that publish this block use that layer.
+    The weights and the result of torch's layer, which the models that publish this block use; entries of the attention
+    are dropped too. Training on a CPU reads a few patients at a time, whose attention stays in the cache: torch's fast
+    kernel drops nothing, and its slow one writes the attention of the whole batch to memory.
     """
 
     def __init__(self, width: int = 256, *, heads: int = 8, hidden: int = 512, dropout: float = 0.25):
         super().__init__()
         self.layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout, batch_first=True)
+        self.heads, self.dropout = heads, dropout
 
     def forward(self, tokens: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """(batch, tokens, width) -> (batch, tokens, width), all tokens attend to the real ones; 0 on padding."""
-        padding = None if mask is None else ~mask
-        encoded: Tensor = self.layer(blank(tokens, mask=mask), src_key_padding_mask=padding)
-        return blank(encoded, mask=mask)
+        layer, tokens = self.layer, blank(tokens, mask=mask)
+        projected = F.linear(tokens, layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+        hidden = layer.norm1(tokens + self._drop(layer.self_attn.out_proj(self._read(projected, mask=mask))))
+        forward = layer.linear2(self._drop(layer.linear1(hidden).relu()))
+        return blank(layer.norm2(hidden + self._drop(forward)), mask=mask)
+
+    def _read(self, projected: Tensor, *, mask: Tensor | None) -> Tensor:
+        """Queries, keys and values side by side (batch, tokens, 3 width) -> what each token reads."""
+        parts = projected.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # type: ignore[no-untyped-call]
+        query, key, value = parts  # each (batch, heads, tokens, width / heads)
+        real = None if mask is None else mask[:, None, None]
+        if self.training and self.dropout > 0 and projected.device.type == "cpu":
+            read = self._read_in_parts(query, key=key, value=value, real=real)
+        else:
+            probability = self.dropout if self.training else 0.0
+            read = F.scaled_dot_product_attention(query, key, value, attn_mask=real, dropout_p=probability)
+        return read.transpose(1, 2).flatten(2)
+
+    def _read_in_parts(self, query: Tensor, *, key: Tensor, value: Tensor, real: Tensor | None) -> Tensor:
+        size = max(1, _CACHED // (self.heads * query.shape[2] ** 2))  # patients
+        read = []
+        for start in range(0, len(query), size):
+            own = slice(start, start + size)
+            logits = (query[own] * query.shape[3] ** -0.5) @ key[own].mT  # (patients, heads, tokens, tokens)
+            if real is not None:
+                logits = logits.masked_fill(~real[own], -torch.inf)
+            read.append(self._drop(logits.softmax(dim=-1)) @ value[own])
+        return torch.cat(read)
+
+    def _drop(self, hidden: Tensor) -> Tensor:
+        return dropout(hidden, self.dropout, training=self.training)
 
 
 class CrossAttention(nn.Module):

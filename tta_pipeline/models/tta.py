@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from tta_pipeline import model_sections
 from tta_pipeline.errors import InputError
 from tta_pipeline.models.batch import Batch, Output, RiskModel
-from tta_pipeline.models.layers import Block, PathwayLinear, dropout
+from tta_pipeline.models.dropout import dropout
+from tta_pipeline.models.layers import Block, PathwayLinear
 from tta_pipeline.models.tta_parts import Fusion, Prototypes, Transporter
 from tta_pipeline.numerics import alignment
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tta_pipeline import model_sections
+from tta_pipeline.models.dropout import Dropout
 from tta_pipeline.models.layers import Block, mean_units
 from tta_pipeline.numerics.transport import solve_joint
 
@@ -138,7 +139,7 @@ class Fusion(nn.Module):
         width = dim if self.kind == "sum" else dim * modalities
         self.hidden: nn.Module = nn.Identity()
         if self.kind == "mlp":
-            self.hidden = nn.Sequential(nn.Linear(width, dim), nn.GELU(), nn.Dropout(options.dropout))
+            self.hidden = nn.Sequential(nn.Linear(width, dim), nn.GELU(), Dropout(options.dropout))
             width = dim
         self.risk = nn.Linear(width, outputs, bias=False)
 
