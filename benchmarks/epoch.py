@@ -26,7 +26,7 @@ from tests.builders import write_features_file, write_patients
 from tta_pipeline import config
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.model_sections import ARCHITECTURES
-from tta_pipeline.stages import train
+from tta_pipeline.stages import train, training
 
 GENES_PER_SET = 80
 
@@ -75,8 +75,8 @@ def measure(
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = Clock()
-    logging.getLogger(train.__name__).addHandler(clock)
-    logging.getLogger(train.__name__).setLevel(logging.INFO)
+    logging.getLogger(training.__name__).addHandler(clock)
+    logging.getLogger(training.__name__).setLevel(logging.INFO)
     train.run(
         **{name: folder / f"{name}.tsv" for name in ("patients", "slides", "splits")},
         manifests=[],

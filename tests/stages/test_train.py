@@ -12,7 +12,7 @@ from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.artifacts import Checkpoint
 from tta_pipeline.model_sections import Architecture
 from tta_pipeline.numerics.alignment import rho_at
-from tta_pipeline.stages import train
+from tta_pipeline.stages import train, training
 
 SMALL = {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}
 
@@ -245,7 +245,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
 ) -> None:
     whole = trained(study, epochs=4, checkpoint=checkpoint)
     (study.folder / "train" / "checkpoint.h5").unlink()
-    report = train._report
+    report = training._report
     epochs: list[int] = []
 
     def killed(*arguments: Any, epoch: int, **options: Any) -> None:
@@ -254,7 +254,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
         report(*arguments, epoch=epoch, **options)
 
-    monkeypatch.setattr(train, "_report", killed)
+    monkeypatch.setattr(training, "_report", killed)
     with pytest.raises(KeyboardInterrupt):
         trained(study, epochs=4, checkpoint=checkpoint)
     assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5.partial"]
@@ -271,7 +271,7 @@ def test_a_state_that_does_not_fit_is_not_taken_up(study: Study, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_report", killed)
+        patch.setattr(training, "_report", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(study, learning_rate=1e-2)
     if left == "rubbish":

@@ -17,7 +17,7 @@ from tta_pipeline.model_sections import MMP, PIBD, Architecture
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
 from tta_pipeline.numerics import discrete
-from tta_pipeline.stages import evaluate, train
+from tta_pipeline.stages import evaluate, training
 
 SMALL = MMP(architecture="mmp", hidden_dim=8, attention_dim=4, prototypes=3)
 SMALL_PIBD = PIBD(architecture="pibd", hidden_dim=8, encoder_dim=8, part_patches=4)
@@ -63,7 +63,7 @@ def test_a_training_that_goes_on_does_not_fit_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_report", killed)
+        patch.setattr(training, "_report", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(study)
     assert len(trained(study).history["rho"]) == 3
@@ -89,9 +89,9 @@ def test_outcomes_are_given_in_training_alone_and_only_where_a_model_asks(
     table = tables.read_table(study.folder / "patients.tsv", columns=tables.PATIENTS).set_index("patient_id")
     own = table.loc[study.ids("train")]
     edges = discrete.event_time_edges(own["time_days"].to_numpy(), event=own["event"].to_numpy(dtype=bool), bins=3)
-    assert {training for training, _ in seen} == {False, True}
-    for training, batch in seen:
-        if not training:
+    assert {was_training for was_training, _ in seen} == {False, True}
+    for was_training, batch in seen:
+        if not was_training:
             assert batch.event is None
             assert batch.time_bin is None
             continue
@@ -139,7 +139,7 @@ def test_killed_and_taken_up_again_it_is_the_same_training(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_report", killed)
+        patch.setattr(training, "_report", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(study, model=model)
     assert bytes_of(trained(study, model=model)) == bytes_of(whole)

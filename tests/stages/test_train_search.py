@@ -11,7 +11,7 @@ from tests.stages.test_train import bytes_of, trained
 from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import tables
-from tta_pipeline.stages import train
+from tta_pipeline.stages import training
 
 GRID = {"learning_rate": [1e-3, 5e-2], "weight_decay": [1e-5, 1e-1]}
 
@@ -59,7 +59,7 @@ def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: 
     """Killed in the second epoch of the third combination: the first two are not trained again."""
     whole = trained(study, search=GRID)
     (study.folder / "train" / "checkpoint.h5").unlink()
-    report = train._report
+    report = training._report
     epochs: list[int] = []
 
     def killed(*arguments: Any, epoch: int, **options: Any) -> None:
@@ -68,7 +68,7 @@ def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: 
             raise KeyboardInterrupt
         report(*arguments, epoch=epoch, **options)
 
-    monkeypatch.setattr(train, "_report", killed)
+    monkeypatch.setattr(training, "_report", killed)
     with pytest.raises(KeyboardInterrupt):
         trained(study, search=GRID)
     left = sorted(path.name for path in (study.folder / "train").iterdir())
