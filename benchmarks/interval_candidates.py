@@ -39,7 +39,8 @@ def candidates(
     References
     ----------
     Efron, Tibshirani (1993), An Introduction to the Bootstrap, eq. 13.5; Nadeau, Bengio (2003), Machine Learning 52,
-    239-281; Bates, Hastie, Tibshirani (2023), J. Am. Stat. Assoc. 119, 1434-1445, algorithm 1 and eq. 17.
+    239-281; Bates, Hastie, Tibshirani (2024), J. Am. Stat. Assoc. 119, 1434-1445, nested cross-validation, and
+    Sun, Tibshirani (2022), arXiv 2201.10770, for Cox's model.
     """
     folds = np.array([harrell_c(risk=part.risk, time_days=part.time_days, event=part.event).value for part in parts])
     j = len(folds)

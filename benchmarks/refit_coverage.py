@@ -1,7 +1,7 @@
 """What the 95 % interval of the pooled C covers where a Cox model is fitted anew in each fold, over simulated cohorts.
 
     python -m benchmarks.refit_coverage                      # 300 patients, 90 events, 5 folds, 10 covariates
-    python -m benchmarks.refit_coverage --covariates 3 30    # models that are steadier, and less steady
+    python -m benchmarks.refit_coverage --covariates 3       # models that are steadier
 
 The log-hazard is `effect` times the mean direction of twice as many independent normal covariates as a model sees; one
 model sees the first half of them, another the second, so that the two are equal in expectation. Two values could be
