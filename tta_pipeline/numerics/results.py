@@ -91,7 +91,7 @@ def summarise(
     alone; over folds the variances are averaged.
     c_std_repeats: standard deviation (ddof 1) over repeats of C averaged over seeds, then over folds.
     c_pooled, c_low, c_high: mean over repeats and seeds of the pooled C, and its bootstrap interval over patients,
-    which is for the fitted models at hand, and too narrow where they are fitted anew in each fold (`bootstrap_pooled_c`).
+    which is for the fitted models at hand and too narrow where training is unstable (see `bootstrap_pooled_c`).
     c_true_risk: the pooled C of the true risk on the same test parts; NaN where it is not known.
     """
     part_table, rows = c_per_part(models), []
