@@ -92,7 +92,11 @@ def bootstrap_pooled_c(
 ) -> NDArray[np.float64]:
     """`mean_pooled_c` of each bootstrap sample; NaN where a fit has no comparable pair in the sample.
 
-    The fitted models stay as they are: the spread is that of the test patients, not of training.
+    The fitted models stay as they are: the spread is that of the test patients, not of training. An interval from it is
+    for the mean C of the fitted models at hand, not for that of models which another cohort would give. It is exact for
+    risks that are given, and in the limit of many patients where training is stable. Otherwise it is too narrow:
+    a fold's patients train the models of the other folds, so that the errors of the folds' C vary together.
+    `benchmarks/RESULTS.md` says by how much. No unbiased estimate of that variance exists in one cross-validation.
 
     Parameters
     ----------
@@ -104,6 +108,12 @@ def bootstrap_pooled_c(
     Returns
     -------
     (samples,) C-index.
+
+    References
+    ----------
+    Bayle, Bayle, Janson, Mackey (2020), NeurIPS 33 (the limit); Bates, Hastie, Tibshirani (2024), J. Am. Stat. Assoc.
+    119, 1434-1445 (why it is too narrow); Bengio, Grandvalet (2004), J. Mach. Learn. Res. 5, 1089-1105 (no unbiased
+    estimate).
     """
     each = []
     for fit in fits(parts):

@@ -90,7 +90,8 @@ def summarise(
     c_std_seeds: standard deviation (ddof 1) over the seeds within a fold, the same patients: the chance in the training
     alone; over folds the variances are averaged.
     c_std_repeats: standard deviation (ddof 1) over repeats of C averaged over seeds, then over folds.
-    c_pooled, c_low, c_high: mean over repeats and seeds of the pooled C, and its bootstrap interval over patients.
+    c_pooled, c_low, c_high: mean over repeats and seeds of the pooled C, and its bootstrap interval over patients,
+    which is for the fitted models at hand and too narrow where training is unstable (see `bootstrap_pooled_c`).
     c_true_risk: the pooled C of the true risk on the same test parts; NaN where it is not known.
     """
     part_table, rows = c_per_part(models), []
@@ -135,7 +136,8 @@ def compare(
     """One row per pair of models: C of the first minus C of the second, with its paired bootstrap interval.
 
     p_bootstrap is of the test patients, the fitted models as they are; p_folds, of the corrected t-test over test
-    parts, of training as well. The bootstrap alone calls equal models different too often: the verdict rests on the
+    parts, of training as well. The bootstrap alone calls equal models different too often (in 7 to 15 % of simulated
+    cohorts instead of 5 %, `benchmarks/RESULTS.md`), and its interval leaves out 0 as often: the verdict rests on the
     larger p, corrected by Holm over all pairs (p_corrected); it is 1 without a test over parts. Intervals are not
     adjusted. Models with different test parts are not compared.
 
