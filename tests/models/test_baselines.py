@@ -18,7 +18,8 @@ from tta_pipeline.numerics.survival import cox_loss
 WIDTH = 7
 SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
 GENES = 9
-SEES_ORDER = {"pibd"}  # patches are dealt out to parts of the bag by their positions
+# Patches are dealt out to parts of the bag by their positions; or are neighbours by their positions.
+SEES_ORDER = {"pibd", "mrepath"}
 BASELINES = [name for name in MODELS if name != "tta"]
 SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16, "encoder_dim": 8}
 SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3, "part_patches": 4}
@@ -68,6 +69,7 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("survpath", 961_153),
         ("mmp", 2_126_304 - 288),  # published: and a norm that nothing uses
         ("pibd", 3_255_054 - 3 * 257),  # published with four outputs
+        ("mrepath", 4_370_694),  # not published: the sum of its layers
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:

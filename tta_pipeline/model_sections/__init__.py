@@ -9,6 +9,7 @@ from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
+from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.published import PUBLISHED
@@ -31,6 +32,7 @@ __all__ = [
     "ElasticNet",
     "LateFusion",
     "MOTCat",
+    "MRePath",
     "MeanPool",
     "Model",
     "PathwayTransformer",

@@ -9,6 +9,7 @@ from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.motcat import MOTCat
+from tta_pipeline.models.mrepath import MRePath
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.pibd import PIBD
 from tta_pipeline.models.survpath import SurvPath
@@ -30,4 +31,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "survpath": SurvPath,
     "mmp": MMP,
     "pibd": PIBD,
+    "mrepath": MRePath,
 }
