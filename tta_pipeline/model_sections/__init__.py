@@ -4,9 +4,10 @@ References stand in the modules of the models.
 """
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, CoAttention, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.ld_cvae import LDCVAE
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
 from tta_pipeline.model_sections.mrepath import MRePath
@@ -20,6 +21,7 @@ __all__ = [
     "ABMIL",
     "ARCHITECTURES",
     "CMTA",
+    "LDCVAE",
     "MCAT",
     "MLP",
     "MMP",
@@ -29,6 +31,7 @@ __all__ = [
     "TTA",
     "Architecture",
     "ClinicalCox",
+    "CoAttention",
     "ElasticNet",
     "LateFusion",
     "MOTCat",

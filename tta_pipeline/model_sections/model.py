@@ -8,6 +8,7 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.ld_cvae import LDCVAE
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
@@ -31,6 +32,7 @@ ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "mmp": MMP,
     "pibd": PIBD,
     "mrepath": MRePath,
+    "ld-cvae": LDCVAE,
     "clinical-cox": ClinicalCox,
     "elastic-net": ElasticNet,
     "survival-forest": SurvivalForest,
@@ -57,6 +59,7 @@ Model = Annotated[
     | Annotated[MMP, Tag("mmp")]
     | Annotated[PIBD, Tag("pibd")]
     | Annotated[MRePath, Tag("mrepath")]
+    | Annotated[LDCVAE, Tag("ld-cvae")]
     | Annotated[ClinicalCox, Tag("clinical-cox")]
     | Annotated[ElasticNet, Tag("elastic-net")]
     | Annotated[SurvivalForest, Tag("survival-forest")],

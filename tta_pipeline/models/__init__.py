@@ -5,6 +5,7 @@ from tta_pipeline.models.batch import RiskModel
 from tta_pipeline.models.cmta import CMTA
 from tta_pipeline.models.gene_perceptrons import MLP, SNN
 from tta_pipeline.models.late_fusion import LateFusion
+from tta_pipeline.models.ld_cvae import LDCVAE
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mmp import MMP
@@ -32,4 +33,5 @@ MODELS: dict[str, type[RiskModel]] = {
     "mmp": MMP,
     "pibd": PIBD,
     "mrepath": MRePath,
+    "ld-cvae": LDCVAE,
 }

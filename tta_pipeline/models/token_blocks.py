@@ -9,6 +9,8 @@ Vaswani et al., "Attention Is All You Need", NeurIPS 2017: the Transformer layer
 Chen et al., "Multimodal Co-Attention Transformer", ICCV 2021: where the widths come from.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,11 +20,20 @@ class EncoderLayer(nn.Module):
     """Post-norm Transformer layer: x = LN(x + Drop MHA(x)), x = LN(x + Drop W2 Drop relu(W1 x)).
 
     torch's layer, which drops entries of the attention too; the models that publish this block use that layer.
+    `activation` may stand for the ReLU.
     """
 
-    def __init__(self, width: int = 256, *, heads: int = 8, hidden: int = 512, dropout: float = 0.25):
+    def __init__(
+        self,
+        width: int = 256,
+        *,
+        heads: int = 8,
+        hidden: int = 512,
+        dropout: float = 0.25,
+        activation: Literal["relu", "gelu"] = "relu",
+    ):
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout, activation=activation, batch_first=True)
 
     def forward(self, tokens: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """(batch, tokens, width) -> (batch, tokens, width), all tokens attend to the real ones; 0 on padding."""
