@@ -8,9 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from tests.models.test_baselines import SETS, WIDTH, batch, build
+from tests.models.test_baselines import WIDTH, batch, build
 from tta_pipeline import model_sections
-from tta_pipeline.errors import InputError
 from tta_pipeline.models.batch import Batch, Output
 from tta_pipeline.models.ld_cvae import LDCVAE
 from tta_pipeline.models.ld_cvae_parts import Normal, joint
@@ -146,10 +145,15 @@ def test_training_without_outcomes_is_our_own_mistake() -> None:
         ld_cvae().train()(batch((3,)))
 
 
-def test_a_width_that_the_heads_do_not_divide() -> None:
-    section = model_sections.LDCVAE(architecture="ld-cvae")
-    with pytest.raises(InputError, match=r"8 heads divide, found 7. Give the model an image_dim"):
-        LDCVAE(section, feature_dim=WIDTH, pathways=SETS)
+def test_features_of_any_width_are_filled_up_to_a_multiple_of_heads() -> None:
+    model, whole = ld_cvae(image_dim=None), batch((9, 5))
+    assert model.image.mean.in_features == WIDTH + 1
+    filled = torch.cat([whole.features, torch.zeros(2, 9, 1)], dim=2)
+    assert torch.equal(model.image.embedding(whole.features), filled)
+    assert model(whole).scores.isfinite().all()
+
+
+def test_widths_that_the_heads_do_not_divide() -> None:
     with pytest.raises(ValidationError, match="heads must divide image_dim, found 8 and 12"):
         model_sections.LDCVAE(architecture="ld-cvae", image_dim=12)
     with pytest.raises(ValidationError, match="latent_heads must divide hidden_dim, found 3 and 256"):

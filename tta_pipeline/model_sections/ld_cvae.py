@@ -15,7 +15,7 @@ class LDCVAE(CoAttention):
         None,
         ge=1,
         description="width of the Transformer that gives the latent of a bag; null: that of the features, as "
-        "published; 256, with 128 landmarks, takes a small part of the time",
+        "published, up to a multiple of heads; 256, with 128 landmarks, takes a small part of the time",
     )
     landmarks: int = Field(512, ge=1, description="landmarks of the attention in it; published: half of its width")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout of what the attention in it gives")

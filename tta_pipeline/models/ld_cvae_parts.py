@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from tta_pipeline import model_sections
-from tta_pipeline.errors import InputError
 from tta_pipeline.models.gene_nets import PrivateLinear
 from tta_pipeline.models.token_blocks import EncoderLayer, blank
 from tta_pipeline.models.transmil_body import TransMILBody
@@ -41,13 +40,9 @@ class ImagePosterior(nn.Module):
 
     def __init__(self, options: model_sections.LDCVAE, *, feature_dim: int):
         super().__init__()
-        width = feature_dim if options.image_dim is None else options.image_dim
-        if width % options.heads:
-            raise InputError(
-                f"ld-cvae: expected a width of features that its {options.heads} heads divide, found {width}. "
-                "Give the model an image_dim, a multiple of heads."
-            )
-        self.embedding: nn.Module = nn.Identity()
+        missing = -feature_dim % options.heads
+        width = feature_dim + missing if options.image_dim is None else options.image_dim
+        self.embedding: nn.Module = nn.ZeroPad1d((0, missing))  # on (batch, n, d_in): features of 0 behind the others
         if options.image_dim is not None:
             self.embedding = nn.Sequential(nn.Linear(feature_dim, width), nn.ReLU())
         self.body = TransMILBody(
