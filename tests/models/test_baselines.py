@@ -18,12 +18,14 @@ from tta_pipeline.numerics.survival import cox_loss
 WIDTH = 7
 SETS = [np.arange(0, 4), np.array([2, 5, 6]), np.array([8])]  # gene 7 stands in no set
 GENES = 9
-SEES_ORDER = {"pibd"}  # patches are dealt out to parts of the bag by their positions
+# Patches are dealt out to parts of the bag by their positions; or are neighbours by their positions.
+SEES_ORDER = {"pibd", "mrepath"}
 BASELINES = [name for name in MODELS if name != "tta"]
 SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16, "encoder_dim": 8}
 SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3, "part_patches": 4}
+SMALL |= {"image_dim": 8, "decoder_dim": 8}
 # Bags that are sequences: patches are laid out on a grid, and averaged in segments, in the order of the bag.
-ORDERED = {"transmil", "cmta"}
+ORDERED = {"transmil", "cmta", "ld-cvae"}
 NO_DROPOUT = dict.fromkeys(("dropout", "gene_dropout", "encoder_dropout", "block_dropout", "feed_forward_dropout"), 0.0)
 # A softmax does not change with a constant, hence neither does attention with the bias of its scores.
 IDLE = ("head.bias", "pooling.score.bias")
@@ -68,6 +70,8 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
         ("survpath", 961_153),
         ("mmp", 2_126_304 - 288),  # published: and a norm that nothing uses
         ("pibd", 3_255_054 - 3 * 257),  # published with four outputs
+        ("mrepath", 4_370_694),  # not published: the sum of its layers
+        ("ld-cvae", 14_763_543),  # not published: the sum of its layers, 3,776,515 of them MCAT's
     ],
 )
 def test_as_many_parameters_as_published(architecture: str, parameters: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -114,7 +115,69 @@ def test_transport_exchanges_tokens_by_a_plan_that_learns() -> None:
     assert float((slope * direction).sum()) == pytest.approx(float(sides[0] - sides[1]) / (2 * step), rel=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"fusion": "ot"}, {"summary": "transport"}, {"preset": "released"}])
+def test_partial_leaves_out_what_prototypes_read_of_prototypes() -> None:
+    model, whole = mmp(fusion="partial"), batch((5, 9))
+    full = mmp()
+    full.load_state_dict({name.replace("partial.", ""): value for name, value in model.state_dict().items()})
+    genes, histology = tokens_of(full, whole)
+    every = torch.cat([genes, histology], dim=1)
+    of_genes, values = attention(full, genes, every)
+    of_histology, _ = attention(full, histology, genes)
+    attended = torch.cat([of_genes.softmax(dim=2) @ values, of_histology.softmax(dim=2) @ values[:, :P]], dim=1)
+    torch.testing.assert_close(model(whole).scores, after_attention(full, attended), rtol=0, atol=1e-5)
+
+
+def test_without_attention_tokens_do_not_meet() -> None:
+    model, whole = mmp(fusion="none"), batch((5, 9))
+    tokens = torch.cat(tokens_of(model, whole), dim=1)
+    torch.testing.assert_close(model(whole).scores, after_attention(model, tokens), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["transformer", "none"])
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+@pytest.mark.parametrize("modality", ["genomics", "histology"])
+def test_one_modality_alone(modality: str, pooling: str, fusion: str) -> None:
+    model, whole = mmp(modalities=(modality,), pooling=pooling, fusion=fusion), batch((5, 9))
+    assert model.modalities == (modality,)
+    before, genes = model(whole).scores, modality == "genomics"
+    assert torch.equal(model(Batch(whole.features + 1, whole.mask, whole.expression)).scores, before) == genes
+    assert torch.equal(model(Batch(whole.features, whole.mask, whole.expression + 1)).scores, before) != genes
+
+
+def test_outputs_of_prototypes_side_by_side() -> None:
+    model, whole, mean = mmp(pooling="concat"), batch((5, 9)), mmp()
+    width = mean.head.weight.shape[1] // 2
+    assert model.head.weight.shape[1] == (1 + C) * width
+    state = mean.state_dict()
+    genes, histology = state["head.weight"].split(width, dim=1)
+    model.load_state_dict(state | {"head.weight": torch.cat([genes, histology.repeat(1, C) / C], dim=1)})
+    torch.testing.assert_close(model(whole).scores, mean(whole).scores, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modalities": ("genomics",), "fusion": "ot"}, "fusion ot is between two modalities, found genomics alone"),
+        ({"modalities": ("genomics", "genomics")}, "modalities must be named once"),
+    ],
+)
+def test_options_that_do_not_fit_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        model_sections.MMP(architecture="mmp", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fusion": "ot"},
+        {"fusion": "partial"},
+        {"fusion": "none", "pooling": "concat"},
+        {"summary": "transport"},
+        {"preset": "released"},
+        {"modalities": ("genomics",)},
+        {"modalities": ("histology",)},
+    ],
+)
 def test_variants_keep_the_laws(options: dict[str, Any]) -> None:
     model, whole = mmp(**options), batch((5, 1, 9))
     expected = model(whole).scores
@@ -129,11 +192,11 @@ def test_variants_keep_the_laws(options: dict[str, Any]) -> None:
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
-def test_both_fusions_have_one_size_and_a_sum_needs_no_variances() -> None:
+def test_all_fusions_have_one_size_and_a_sum_needs_no_variances() -> None:
     def size(**options: Any) -> int:
         return sum(p.numel() for p in mmp(**options).parameters())
 
-    assert size(fusion="ot") == size()
+    assert size(fusion="ot") == size(fusion="partial") == size()
     assert size(summary="transport") == size() - 8 * (7 + 1)
 
 

@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tta_pipeline.models.token_blocks import CrossAttention, EncoderLayer, masked_mean
 
@@ -22,9 +24,10 @@ def test_parameters_are_as_many_as_published() -> None:
 
 
 @pytest.mark.parametrize("gradient", [True, False])
-def test_encoder_layer_is_its_formula(gradient: bool) -> None:
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_layer_is_its_formula(activation: Literal["relu", "gelu"], gradient: bool) -> None:
     torch.manual_seed(0)
-    module, (tokens, mask) = EncoderLayer(8, heads=2, hidden=12).eval(), bags(8)
+    module, (tokens, mask) = EncoderLayer(8, heads=2, hidden=12, activation=activation).eval(), bags(8)
     layer = module.layer
     with torch.set_grad_enabled(gradient):
         found = module(tokens, mask=mask)
@@ -35,7 +38,7 @@ def test_encoder_layer_is_its_formula(gradient: bool) -> None:
     logits = (query @ key.transpose(2, 3) / 2).masked_fill(~mask[:, None, None], -torch.inf)
     mixed = (logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
     hidden = layer.norm1(tokens + layer.self_attn.out_proj(mixed))
-    expected = layer.norm2(hidden + layer.linear2(layer.linear1(hidden).relu()))
+    expected = layer.norm2(hidden + layer.linear2(getattr(F, activation)(layer.linear1(hidden))))
     torch.testing.assert_close(found[mask], expected[mask], rtol=1e-4, atol=1e-5)
     assert not found[~mask].any()
 

@@ -35,7 +35,9 @@ def test_parameters_are_as_many_as_published() -> None:
     assert 2 * histology + 2 * genes + rest == 5_399_361  # CMTA
 
 
-@pytest.mark.parametrize("options", [{}, {"null_tokens": True}, {"landmarks": None, "grid": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"null_tokens": True}, {"landmarks": None, "grid": False}, {"class_tokens": 2}]
+)
 def test_a_batch_of_unequal_bags_is_its_bags_one_by_one(options: dict[str, object]) -> None:
     module, (tokens, mask) = body(**options), bags(garbage=1e30)
     tokens.requires_grad_()
@@ -120,3 +122,18 @@ def test_the_class_token_starts_as_told() -> None:
     for std in (1.0, 1e-6):
         token = TransMILBody(512, landmarks=2, heads=1, grid=False, class_std=std).class_token
         assert float(token.detach().std()) == pytest.approx(std, rel=0.15)
+
+
+def test_several_class_tokens_stand_before_the_grid() -> None:
+    """Without what attention adds, each is its own norm, and the others are the convolutions' alone."""
+    module, (tokens, mask) = body(class_tokens=3), bags(garbage=1e30)
+    for attention in module.attentions:
+        torch.nn.init.zeros_(attention.out.weight)
+        torch.nn.init.zeros_(attention.out.bias)
+    summary, encoded, present = module(tokens, mask=mask)
+    expected = module.norm_out(module.class_token.view(3, 8)).flatten()
+    torch.testing.assert_close(summary, expected.expand(len(LENGTHS), -1))
+    assert present.sum(dim=1).tolist() == [(math.isqrt(length - 1) + 1) ** 2 for length in LENGTHS]
+    assert module.grid is not None
+    alone = module.norm_out(module.grid(squared(tokens[:1, : LENGTHS[0]])))[0]
+    torch.testing.assert_close(encoded[0][present[0]], alone)

@@ -4,11 +4,13 @@ References stand in the modules of the models.
 """
 
 from tta_pipeline.model_sections.base import Architecture
-from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
+from tta_pipeline.model_sections.coattention import CMTA, MCAT, CoAttention, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.ld_cvae import LDCVAE
 from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.model import ARCHITECTURES, Model
+from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.published import PUBLISHED
@@ -19,6 +21,7 @@ __all__ = [
     "ABMIL",
     "ARCHITECTURES",
     "CMTA",
+    "LDCVAE",
     "MCAT",
     "MLP",
     "MMP",
@@ -28,9 +31,11 @@ __all__ = [
     "TTA",
     "Architecture",
     "ClinicalCox",
+    "CoAttention",
     "ElasticNet",
     "LateFusion",
     "MOTCat",
+    "MRePath",
     "MeanPool",
     "Model",
     "PathwayTransformer",

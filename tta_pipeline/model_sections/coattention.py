@@ -20,8 +20,8 @@ class _Attention(Architecture):
         return self
 
 
-class _CoAttention(_Attention):
-    """What MCAT and MOTCat share: all but the way in which the bag is read."""
+class CoAttention(_Attention):
+    """What MCAT, MOTCat and LD-CVAE share: all but the way in which the bag is read, and the genes are had."""
 
     layers: int = Field(2, ge=1, description="Transformer layers of either modality")
     feed_forward_dim: int = Field(512, ge=1, description="hidden width of those layers")
@@ -32,13 +32,13 @@ class _CoAttention(_Attention):
     )
 
 
-class MCAT(_CoAttention):
+class MCAT(CoAttention):
     """Gene sets read the bag by attention (Chen et al., ICCV 2021)."""
 
     architecture: Literal["mcat"]
 
 
-class MOTCat(_CoAttention):
+class MOTCat(CoAttention):
     """MCAT with an optimal transport plan for the attention (Xu and Chen, ICCV 2023)."""
 
     architecture: Literal["motcat"]

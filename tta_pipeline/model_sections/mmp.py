@@ -18,11 +18,19 @@ class MMP(Architecture):
         description="released: prototypes read pathways through two softmaxes (fusion transformer), and where they are "
         "not given prior_strength is 0.001 and prior_variance 0.1, as in the published code",
     )
-    fusion: Literal["transformer", "ot"] = Field(
-        "transformer", description="attention of all tokens; or transport of each modality's tokens to the other's"
+    modalities: tuple[Literal["genomics", "histology"], ...] = Field(
+        ("genomics", "histology"), min_length=1, max_length=2, description="inputs that the model sees"
+    )
+    fusion: Literal["transformer", "partial", "ot", "none"] = Field(
+        "transformer",
+        description="attention of all tokens; the same without that of prototypes to prototypes; transport of each "
+        "modality's tokens to the other's; or no attention",
     )
     summary: Literal["mixture", "transport"] = Field(
         "mixture", description="of a bag: weights, means and variances of a mixture; sums of transported patches"
+    )
+    pooling: Literal["mean", "concat"] = Field(
+        "mean", description="of the prototypes' outputs: their mean, or one beside the other"
     )
     prototypes: int = Field(16, ge=1, description="prototypes of patches")
     prototype_patches: int = Field(
@@ -45,3 +53,11 @@ class MMP(Architecture):
         if isinstance(entry, dict) and entry.get("preset") == "released":
             return _READ_BY_THE_RELEASED_CODE | entry
         return entry
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "MMP":
+        if len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities must be named once, found {self.modalities}")
+        if len(self.modalities) == 1 and self.fusion in ("partial", "ot"):
+            raise ValueError(f"fusion {self.fusion} is between two modalities, found {self.modalities[0]} alone")
+        return self

@@ -8,7 +8,9 @@ from tta_pipeline.model_sections.base import Architecture
 from tta_pipeline.model_sections.coattention import CMTA, MCAT, MOTCat
 from tta_pipeline.model_sections.genomics import MLP, SNN, PathwayTransformer
 from tta_pipeline.model_sections.histology import ABMIL, MeanPool, TransMIL
+from tta_pipeline.model_sections.ld_cvae import LDCVAE
 from tta_pipeline.model_sections.mmp import MMP
+from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
@@ -29,6 +31,8 @@ ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "survpath": SurvPath,
     "mmp": MMP,
     "pibd": PIBD,
+    "mrepath": MRePath,
+    "ld-cvae": LDCVAE,
     "clinical-cox": ClinicalCox,
     "elastic-net": ElasticNet,
     "survival-forest": SurvivalForest,
@@ -54,6 +58,8 @@ Model = Annotated[
     | Annotated[SurvPath, Tag("survpath")]
     | Annotated[MMP, Tag("mmp")]
     | Annotated[PIBD, Tag("pibd")]
+    | Annotated[MRePath, Tag("mrepath")]
+    | Annotated[LDCVAE, Tag("ld-cvae")]
     | Annotated[ClinicalCox, Tag("clinical-cox")]
     | Annotated[ElasticNet, Tag("elastic-net")]
     | Annotated[SurvivalForest, Tag("survival-forest")],

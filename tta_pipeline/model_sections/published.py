@@ -27,6 +27,11 @@ _PIBD: dict[str, Any] = {  # Zhang, Xu et al., ICLR 2024; its weight decay of 1e
     "batch_size": 32, "epochs": 30, "schedule": "constant", "warmup_fraction": 0.0, "sampling": "weighted",
     "patches": 4096,
 }  # fmt: skip
+_MREPATH: dict[str, Any] = {  # Qu et al., IJCAI 2025
+    "loss": "nll", "censored_weight": 0.5, "optimiser": "radam", "learning_rate": 1e-4, "weight_decay": 1e-4,
+    "batch_size": 1, "epochs": 30, "schedule": "constant", "warmup_fraction": 0.0, "patches": 4096,
+}  # fmt: skip
+_LD_CVAE: dict[str, Any] = _MCAT | {"batch_size": 1}  # Zhou et al., CVPR 2025; it steps after each patient
 _TTA: dict[str, Any] = {  # arXiv 2511.18089
     "loss": "cox", "optimiser": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 32, "epochs": 30,
     "schedule": "cosine", "warmup_fraction": 0.5, "sampling": "stratified", "patches": 4096,
@@ -43,4 +48,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "survpath": _SURVPATH,
     "mmp": _MMP,
     "pibd": _PIBD,
+    "mrepath": _MREPATH,
+    "ld-cvae": _LD_CVAE,
 }

@@ -5,10 +5,12 @@ from tta_pipeline.models.batch import RiskModel
 from tta_pipeline.models.cmta import CMTA
 from tta_pipeline.models.gene_perceptrons import MLP, SNN
 from tta_pipeline.models.late_fusion import LateFusion
+from tta_pipeline.models.ld_cvae import LDCVAE
 from tta_pipeline.models.mcat import MCAT
 from tta_pipeline.models.mean_pool import MeanPool
 from tta_pipeline.models.mmp import MMP
 from tta_pipeline.models.motcat import MOTCat
+from tta_pipeline.models.mrepath import MRePath
 from tta_pipeline.models.pathway_transformer import PathwayTransformer
 from tta_pipeline.models.pibd import PIBD
 from tta_pipeline.models.survpath import SurvPath
@@ -30,4 +32,6 @@ MODELS: dict[str, type[RiskModel]] = {
     "survpath": SurvPath,
     "mmp": MMP,
     "pibd": PIBD,
+    "mrepath": MRePath,
+    "ld-cvae": LDCVAE,
 }

@@ -11,7 +11,7 @@ from tta_pipeline.models.token_blocks import EncoderLayer
 class Branch(nn.Module):
     """Tokens of one modality to a vector: Transformer layers, gated attention over the tokens, one hidden layer."""
 
-    def __init__(self, options: model_sections.PathwayTransformer | model_sections.MCAT | model_sections.MOTCat):
+    def __init__(self, options: model_sections.PathwayTransformer | model_sections.CoAttention):
         super().__init__()
         width, dropout = options.hidden_dim, options.dropout
         self.layers = nn.Sequential(

@@ -12,13 +12,11 @@ from tta_pipeline.models.fusion_blocks import BilinearFusion, ConcatFusion
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.token_blocks import CrossAttention
 
-Options = model_sections.MCAT | model_sections.MOTCat
-
 
 class Branches(nn.Module):
     """Two branches and their fusion: tokens of either modality to the vector that the scores are linear in."""
 
-    def __init__(self, options: Options):
+    def __init__(self, options: model_sections.CoAttention):
         super().__init__()
         width = options.hidden_dim
         self.histology, self.genomics = Branch(options), Branch(options)
@@ -52,7 +50,12 @@ class MCAT(RiskModel):
     modalities = ("genomics", "histology")
 
     def __init__(
-        self, options: model_sections.MCAT, *, feature_dim: int, pathways: list[NDArray[np.int64]], outputs: int = 1
+        self,
+        options: model_sections.CoAttention,
+        *,
+        feature_dim: int,
+        pathways: list[NDArray[np.int64]],
+        outputs: int = 1,
     ):
         super().__init__()
         width, dropout = options.hidden_dim, options.dropout
@@ -64,6 +67,10 @@ class MCAT(RiskModel):
 
     def forward(self, batch: Batch) -> Output:
         """Scores of each patient."""
-        genes = self.genes(batch.expression)  # (batch, sets, width)
+        return Output(scores=self.scores(batch, genes=self.genes(batch.expression)))
+
+    def scores(self, batch: Batch, *, genes: Tensor) -> Tensor:
+        """Scores (batch, outputs) by tokens of gene sets (batch, sets, width), wherever these are from."""
         read, _ = self.co_attention(genes, tokens=self.patches(batch.features), mask=batch.mask)
-        return Output(scores=self.head(self.branches(histology=read, genes=genes)))
+        scores: Tensor = self.head(self.branches(histology=read, genes=genes))
+        return scores

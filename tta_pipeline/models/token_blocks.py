@@ -9,6 +9,8 @@ Vaswani et al., "Attention Is All You Need", NeurIPS 2017: the Transformer layer
 Chen et al., "Multimodal Co-Attention Transformer", ICCV 2021: where the widths come from.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,11 +26,20 @@ class EncoderLayer(nn.Module):
     The weights and the result of torch's layer, which the models that publish this block use; entries of the attention
     are dropped too. Training on a CPU reads a few patients at a time, whose attention stays in the cache: torch's fast
     kernel drops nothing, and its slow one writes the attention of the whole batch to memory.
+    `activation` may stand for the ReLU.
     """
 
-    def __init__(self, width: int = 256, *, heads: int = 8, hidden: int = 512, dropout: float = 0.25):
+    def __init__(
+        self,
+        width: int = 256,
+        *,
+        heads: int = 8,
+        hidden: int = 512,
+        dropout: float = 0.25,
+        activation: Literal["relu", "gelu"] = "relu",
+    ):
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout, activation=activation, batch_first=True)
         self.heads, self.dropout = heads, dropout
 
     def forward(self, tokens: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -36,7 +47,7 @@ class EncoderLayer(nn.Module):
         layer, tokens = self.layer, blank(tokens, mask=mask)
         projected = F.linear(tokens, layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
         hidden = layer.norm1(tokens + self._drop(layer.self_attn.out_proj(self._read(projected, mask=mask))))
-        forward = layer.linear2(self._drop(layer.linear1(hidden).relu()))
+        forward = layer.linear2(self._drop(layer.activation(layer.linear1(hidden))))
         return blank(layer.norm2(hidden + self._drop(forward)), mask=mask)
 
     def _read(self, projected: Tensor, *, mask: Tensor | None) -> Tensor:

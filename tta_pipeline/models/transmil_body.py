@@ -60,6 +60,7 @@ class TransMILBody(nn.Module):
     landmarks, heads, dropout, null_tokens : as in `NystromAttention`.
     grid : fill bags to a square by repetition, and use PPEG; False leaves both out.
     class_std : standard deviation of the class token's start.
+    class_tokens : how many there are.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class TransMILBody(nn.Module):
         dropout: float = 0.1,
         null_tokens: bool = False,
         class_std: float = 1.0,
+        class_tokens: int = 1,
     ):
         super().__init__()
-        self.class_token = nn.Parameter(torch.randn(width) * class_std)
+        self.class_token = nn.Parameter(torch.randn(class_tokens * width) * class_std)
+        self.class_tokens = class_tokens
         self.grid = PPEG(width) if grid else None
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.attentions = nn.ModuleList(
@@ -94,26 +97,26 @@ class TransMILBody(nn.Module):
         Returns
         -------
         summary, encoded, mask
-            The class token (batch, width); the others (batch, longest, width), 0 on padding, where `longest` counts the
-            repeated ones too; the mask of those (batch, longest).
+            The class tokens side by side (batch, class_tokens * width); the others (batch, longest, width), 0 on
+            padding, where `longest` counts the repeated ones too; the mask of those (batch, longest).
         """
         if mask is None:
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
-        lengths = mask.sum(dim=1).tolist()
+        lengths, first = mask.sum(dim=1).tolist(), self.class_tokens
         encode = self._encode_again if sum(lengths) > _CHUNK_TOKENS and torch.is_grad_enabled() else self._encode
         encoded: list[Tensor] = [tokens] * len(lengths)
         for length in sorted(set(lengths)):
             alike = [row for row, found in enumerate(lengths) if found == length]
             width = max(1, _CHUNK_TOKENS // length)
-            for first in range(0, len(alike), width):
-                rows = alike[first : first + width]
+            for start in range(0, len(alike), width):
+                rows = alike[start : start + width]
                 bags = tokens[rows][mask[rows]].view(len(rows), length, -1)  # (rows, length, width)
                 for row, bag in zip(rows, encode(bags), strict=True):
                     encoded[row] = bag
-        sizes = torch.tensor([len(bag) - 1 for bag in encoded], device=mask.device)
-        padded = pad_sequence(encoded, batch_first=True)  # (batch, 1 + longest, width)
-        present = torch.arange(padded.shape[1] - 1, device=mask.device) < sizes[:, None]
-        return padded[:, 0], padded[:, 1:], present
+        sizes = torch.tensor([len(bag) - first for bag in encoded], device=mask.device)
+        padded = pad_sequence(encoded, batch_first=True)  # (batch, class_tokens + longest, width)
+        present = torch.arange(padded.shape[1] - first, device=mask.device) < sizes[:, None]
+        return padded[:, :first].flatten(1), padded[:, first:], present
 
     def _encode_again(self, tokens: Tensor) -> Tensor:
         """`_encode` once now and once, with the same dropout, for the gradient."""
@@ -121,13 +124,14 @@ class TransMILBody(nn.Module):
         return encoded
 
     def _encode(self, tokens: Tensor) -> Tensor:
-        """(bags, tokens, width) -> (bags, 1 + tokens to the square, width), the class token first."""
+        """(bags, tokens, width) -> (bags, class_tokens + tokens to the square, width), the class tokens first."""
         if self.grid is not None:
             tokens = squared(tokens)
-        hidden = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
+        hidden = torch.cat([self.class_token.view(self.class_tokens, -1).expand(len(tokens), -1, -1), tokens], dim=1)
         hidden = hidden + self.attentions[0](self.norms[0](hidden))
         if self.grid is not None:
-            hidden = torch.cat([hidden[:, :1], self.grid(hidden[:, 1:])], dim=1)
+            first = self.class_tokens
+            hidden = torch.cat([hidden[:, :first], self.grid(hidden[:, first:])], dim=1)
         hidden = hidden + self.attentions[1](self.norms[1](hidden))
         encoded: Tensor = self.norm_out(hidden)
         return encoded

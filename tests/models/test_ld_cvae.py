@@ -1,0 +1,160 @@
+"""LD-CVAE: what it knows of missing genes, its latents, and when it is given true gene tokens."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from tests.models.test_baselines import WIDTH, batch, build
+from tta_pipeline import model_sections
+from tta_pipeline.models.batch import Batch, Output
+from tta_pipeline.models.ld_cvae import LDCVAE
+from tta_pipeline.models.ld_cvae_parts import Normal, joint
+
+
+def ld_cvae(**options: Any) -> LDCVAE:
+    model = build("ld-cvae", block_dropout=0.0, dropout=0.0, **options)
+    assert isinstance(model, LDCVAE)
+    return model
+
+
+def labelled(whole: Batch) -> Batch:
+    rows = torch.arange(len(whole.mask))
+    return replace(whole, event=rows % 2 == 0, time_bin=rows % 4)
+
+
+def seeded(model: LDCVAE, whole: Batch, *, epoch: float = 0.0) -> Output:
+    torch.manual_seed(7)
+    model.begin_step(epoch)
+    output: Output = model.train()(labelled(whole))
+    return output
+
+
+def normal(shape: tuple[int, ...], seed: int) -> Normal:
+    generator = torch.Generator().manual_seed(seed)
+    return Normal(torch.randn(shape, generator=generator), torch.rand(shape, generator=generator) + 0.5)
+
+
+def learns(module: nn.Module) -> bool:
+    return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+
+
+def test_no_gene_influences_what_is_said_of_patients_whose_genes_are_missing() -> None:
+    whole = batch((9, 5))
+    other = replace(whole, expression=torch.full_like(whole.expression, torch.nan))
+    assert torch.equal(ld_cvae(genes_at_test=False)(whole).scores, ld_cvae(genes_at_test=False)(other).scores)
+    assert ld_cvae(genes_at_test=False).modalities == ("histology",)
+    assert ld_cvae().modalities == ("genomics", "histology")
+
+
+def test_withheld_genes_leave_no_trace_in_a_step() -> None:
+    whole, model = batch((9, 5)), ld_cvae(missing_rate=1.0)
+    first, second = seeded(model, whole), seeded(model, replace(whole, expression=whole.expression + 1))
+    assert torch.equal(first.scores, second.scores)
+    assert first.losses["reconstruction"] == first.losses["agreement"] == 0
+    assert all(torch.equal(first.losses[name], second.losses[name]) for name in first.losses)
+
+
+def test_a_product_with_the_prior_shrinks_variances_and_leaves_unknown_genes_out() -> None:
+    image, genes = normal((2, 3), 0), normal((2, 3), 1)
+    both = joint(image, genes, known=torch.tensor([True, False]))
+    precision = 1 + 1 / image.variance + torch.tensor([[1.0], [0.0]]) / genes.variance
+    mean = image.mean / image.variance + torch.tensor([[1.0], [0.0]]) * genes.mean / genes.variance
+    torch.testing.assert_close(both.variance, 1 / precision)
+    torch.testing.assert_close(both.mean, mean / precision)
+    assert (both.variance < image.variance).all()
+    assert (both.variance < 1).all()
+    assert (both.variance[0] < genes.variance[0]).all()
+
+
+def test_distances_from_the_prior() -> None:
+    assert not Normal(torch.zeros(2, 3), torch.ones(2, 3)).prior().any()
+    own = normal((2, 3), 0)
+    independent = torch.distributions.kl_divergence(
+        torch.distributions.Normal(own.mean, own.variance.sqrt()), torch.distributions.Normal(0.0, 1.0)
+    )
+    torch.testing.assert_close(own.prior(), independent.mean(dim=1))
+
+
+def test_a_latent_is_drawn_in_training_and_its_mean_elsewhere() -> None:
+    own = Normal(torch.full((20_000,), 3.0), torch.full((20_000,), 4.0))
+    assert torch.equal(own.drawn(training=False), own.mean)
+    torch.manual_seed(0)
+    drawn = own.drawn(training=True)
+    assert float(drawn.mean()) == pytest.approx(3, abs=0.05)
+    assert float(drawn.std()) == pytest.approx(2, abs=0.05)
+    model, whole = ld_cvae(), batch((9, 5))
+    assert torch.equal(model(whole).scores, model(whole).scores)
+    assert model(whole).losses == {}
+
+
+def test_true_tokens_are_given_in_the_first_epochs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, whole = ld_cvae(true_epochs=2), batch((9, 5))
+    given: list[Tensor] = []
+    scores = model.body.scores
+
+    def watched(batch: Batch, *, genes: Tensor) -> Tensor:
+        given.append(genes)
+        return scores(batch, genes=genes)
+
+    monkeypatch.setattr(model.body, "scores", watched)
+    true = model.body.genes(whole.expression)
+    for epoch, expected in [(0.0, True), (1.9, True), (2.0, False), (3.5, False)]:
+        output = seeded(model, whole, epoch=epoch)
+        assert torch.equal(given[-1], true) == expected
+        model.zero_grad()
+        output.scores.sum().backward()
+        assert learns(model.body.genes) == expected
+        assert learns(model.differentiation) != expected
+    model.eval()(whole)
+    assert not torch.equal(given[-1], true)
+
+
+def test_losses_are_those_of_the_paper() -> None:
+    model, whole = ld_cvae(prior_epochs=4.0), batch((9, 5))
+    output = seeded(model, whole, epoch=1.0)
+    image, tokens = model.image(whole.features, mask=whole.mask), model.body.genes(whole.expression)
+    genes = model.genomics(tokens)
+    torch.manual_seed(7)
+    torch.rand(2)  # whose genes are withheld
+    both, drawn = joint(image, genes, known=torch.ones(2, dtype=torch.bool)), image.drawn(training=True)
+    own, rebuilt = model.differentiation(both.drawn(training=True), image=drawn)
+    torch.testing.assert_close(output.losses["reconstruction"], (rebuilt - tokens).square().mean())
+    distances = (genes.mean - image.mean).square().mean() + (genes.variance - image.variance).abs().mean()
+    torch.testing.assert_close(output.losses["agreement"], 0.1 * distances)
+    priors = torch.stack([latent.prior().mean() for latent in (image, genes, both, own)]).sum()
+    torch.testing.assert_close(output.losses["prior"], 0.1 / 4 * priors)
+    hazards = model.classifier(drawn).sigmoid()
+    expected = -(hazards[0, 0].log() + (1 - hazards[1, :2]).log().sum()) / 2  # an event in bin 0, censoring in bin 1
+    torch.testing.assert_close(output.losses["image"], expected)
+    assert seeded(model, whole, epoch=0.0).losses["prior"] == 0
+    assert seeded(model, whole, epoch=4.0).losses["prior"] == seeded(model, whole, epoch=9.0).losses["prior"]
+
+
+def test_no_loss_but_the_survival_one_reaches_the_gene_nets() -> None:
+    model = ld_cvae()
+    torch.stack(list(seeded(model, batch((9, 5))).losses.values())).sum().backward()
+    assert all(parameter.grad is None for parameter in model.body.parameters())
+
+
+def test_training_without_outcomes_is_our_own_mistake() -> None:
+    with pytest.raises(AssertionError, match="a training batch has outcomes"):
+        ld_cvae().train()(batch((3,)))
+
+
+def test_features_of_any_width_are_filled_up_to_a_multiple_of_heads() -> None:
+    model, whole = ld_cvae(image_dim=None), batch((9, 5))
+    assert model.image.mean.in_features == WIDTH + 1
+    filled = torch.cat([whole.features, torch.zeros(2, 9, 1)], dim=2)
+    assert torch.equal(model.image.embedding(whole.features), filled)
+    assert model(whole).scores.isfinite().all()
+
+
+def test_widths_that_the_heads_do_not_divide() -> None:
+    with pytest.raises(ValidationError, match="heads must divide image_dim, found 8 and 12"):
+        model_sections.LDCVAE(architecture="ld-cvae", image_dim=12)
+    with pytest.raises(ValidationError, match="latent_heads must divide hidden_dim, found 3 and 256"):
+        model_sections.LDCVAE(architecture="ld-cvae", latent_heads=3)
