@@ -104,12 +104,12 @@ def write_results(folder: Path, *, per_job: int) -> None:
     """What cohort, tiles and features leave behind, as empty files; batches.tsv is whole."""
     ids = [row.split(",")[0] for row in (folder / "slides.csv").read_text(encoding="utf-8").splitlines()[1:]]
     batches = assign_batches(ids, known={}, per_job=per_job)
-    (folder / "results" / "cohort").mkdir(parents=True)
+    (folder / "results" / "cohort").mkdir(parents=True, exist_ok=True)
     rows = ["slide_id\tbatch", *(f"{slide}\t{batch}" for slide, batch in batches.items())]
     (folder / "results" / "cohort" / "batches.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     for stage, suffixes in {"tiles": (".tsv", ".quality.tsv"), "features": (".tsv",)}.items():
         manifests = folder / "results" / stage / "batches"
-        manifests.mkdir(parents=True)
+        manifests.mkdir(parents=True, exist_ok=True)
         for batch in dict.fromkeys(batches.values()):
             for suffix in suffixes:
                 (manifests / f"{batch}{suffix}").touch()
