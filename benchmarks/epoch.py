@@ -31,14 +31,23 @@ from tta_pipeline.stages import train, training
 GENES_PER_SET = 80
 
 
-def write_study(folder: Path, *, patients: int, patches: int, features: int, pathways: int) -> None:
-    """A study of one slide per patient, without signal: time does not depend on it."""
+def write_study(
+    folder: Path, *, patients: int, patches: int, features: int, pathways: int, distinct: int | None = None
+) -> None:
+    """A study of one slide per patient, without signal: time does not depend on it.
+
+    distinct: files of features on disk; the patients beyond have hard links to these.
+    """
     generator = np.random.default_rng(0)
     ids = [f"P{number:03d}" for number in range(patients)]
     slides = []
-    for patient_id in ids:
-        values = generator.standard_normal((patches, features), dtype=np.float32).astype(np.float16)
-        path = write_features_file(folder / "features" / f"{patient_id}.h5", values)
+    for number, patient_id in enumerate(ids):
+        path = folder / "features" / f"{patient_id}.h5"
+        if distinct is None or number < distinct:
+            values = generator.standard_normal((patches, features), dtype=np.float32).astype(np.float16)
+            write_features_file(path, values)
+        else:
+            path.hardlink_to(folder / "features" / f"{ids[number % distinct]}.h5")
         slides.append([patient_id, patient_id, "", np.nan, str(path)])
     tables.write_table(folder / "slides.tsv", pd.DataFrame(slides, columns=list(tables.SLIDES)), columns=tables.SLIDES)
     write_patients(folder / "patients.tsv", ids=ids, risk=np.zeros(patients), generator=generator)
@@ -68,9 +77,7 @@ class Clock(logging.Handler):
             self.times.append(time.perf_counter())
 
 
-def measure(
-    folder: Path, epochs: int, batch: int, threads: int, architecture: str = "tta"
-) -> tuple[list[float], float]:
+def measure(folder: Path, recipe: config.Train, threads: int, architecture: str = "tta") -> tuple[list[float], float]:
     """Seconds of each epoch from the second on, and GB by which the run raised the peak of this process."""
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -87,7 +94,7 @@ def measure(
         name=architecture,
         out=folder / f"{architecture}.h5",
         model=ARCHITECTURES[architecture](architecture=architecture),
-        config=config.Train(epochs=epochs, batch_size=batch),
+        config=recipe,
         bad_slides=config.BadSlides(),
     )
     seconds = [later - earlier for earlier, later in pairwise(clock.times)]
@@ -110,7 +117,8 @@ def main() -> None:
         sizes = {key: getattr(options, key) for key in ("patients", "patches", "features", "pathways")}
         write_study(folder, **sizes)
         with context.Pool(1) as pool:
-            seconds, memory = pool.apply(measure, (folder, options.epochs, options.batch, options.threads))
+            recipe = config.Train(epochs=options.epochs, batch_size=options.batch)
+            seconds, memory = pool.apply(measure, (folder, recipe, options.threads))
     multi_head = [one for epoch, one in enumerate(seconds, start=2) if epoch % config.TTA().consistency_every == 0]
     plain = [one for epoch, one in enumerate(seconds, start=2) if epoch % config.TTA().consistency_every]
     every = config.TTA().consistency_every

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.epoch import measure, write_study
+from tta_pipeline.config import Train
 from tta_pipeline.model_sections import ARCHITECTURES, Architecture
 
 
@@ -35,7 +36,8 @@ def main() -> None:
         first = 0.0
         for model in options.models:
             with context.Pool(1) as pool:
-                epochs, memory = pool.apply(measure, (folder, options.epochs, 32, options.threads, model))
+                recipe = Train(epochs=options.epochs, batch_size=32)
+                epochs, memory = pool.apply(measure, (folder, recipe, options.threads, model))
             seconds = statistics.median(epochs)
             first = first or seconds
             print(f"| {model} | {seconds:.2f} | {seconds / first:.1f} | {memory:.2f} |", flush=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -72,6 +73,22 @@ def test_nothing_stands_under_the_name_while_it_is_written(tmp_path):
         file.create_dataset("x", data=np.ones(10))
         assert not path.exists()
     assert path.is_file()
+
+
+def test_what_a_killed_job_left_behind_goes_and_the_folder_is_listed_once(tmp_path, monkeypatch):
+    own, other = tmp_path / ".a.abcd1234.tmp", tmp_path / ".b.abcd1234.tmp"
+    for leftover in (own, other):
+        leftover.touch()
+    listed = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: listed.append(folder) or glob(folder, pattern))
+    write(tmp_path / "a.h5")
+    assert not own.exists()
+    assert other.exists()
+    for name in ("b", "c"):
+        write(tmp_path / f"{name}.h5")
+    assert not other.exists()
+    assert listed == [tmp_path]
 
 
 def test_an_input_that_is_missing_leaves_nothing(tmp_path):

@@ -38,6 +38,14 @@ def test_profiles_name_rules_that_exist(name: str) -> None:
     assert named <= set(RULES)
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in PROFILES.iterdir()))
+def test_what_runs_again_is_the_same_in_every_profile(name: str) -> None:
+    """As docs/reruns.md says it."""
+    content = profile(name)
+    assert content["rerun-triggers"] == ["mtime", "params", "input"]
+    assert content["max-checksum-file-size"] == "50MB"
+
+
 @pytest.mark.parametrize("name", ["slurm", "slurm-no-accounting", "lsf", "pbs", "sge"])
 def test_profiles_of_clusters_ask_for_a_gpu_and_try_again(name: str) -> None:
     content = profile(name)

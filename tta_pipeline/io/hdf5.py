@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,15 @@ def create(path: Path, *, kind: str, options: Mapping[str, Any], inputs: Mapping
 def _remove_leftovers(path: Path) -> None:
     """Temporary files of this artifact, which a killed job left behind: one job at a time writes an artifact."""
     name = re.compile(rf"\.{re.escape(path.stem)}\.[a-z0-9_]{{8}}\.tmp")
-    for leftover in path.parent.glob(".*.tmp"):
+    for leftover in _temporary_files(path.parent.absolute()):
         if name.fullmatch(leftover.name):
             leftover.unlink(missing_ok=True)
+
+
+@cache
+def _temporary_files(folder: Path) -> list[Path]:
+    """Those that are there when this process first writes to a folder: that of 30,000 slides is listed once a job."""
+    return list(folder.glob(".*.tmp"))
 
 
 @contextmanager

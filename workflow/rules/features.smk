@@ -2,7 +2,6 @@ rule features:
     input:
         slides=ancient(input_file("slides")),
         tiles="results/tiles/batches/{batch}.tsv",
-        images=ancient(images_of_batch),
         weights=optional_file("features", "weights"),
         stain_target=optional_file("features", "stain_target"),
     output:
@@ -20,7 +19,7 @@ rule features:
     params:
         config=section("features", without=["batch_size", "decode_threads"]),
         slide_ids=slides_of_batch,
-        sizes=sizes_of_batch,
+        images=images_of_batch,
     shell:
         "python -m tta_pipeline features --slides {input.slides} --slide-ids {params.slide_ids:q} --tiles {input.tiles} --out results/features"
         " --manifest {output.manifest} --config {params.config:q}"

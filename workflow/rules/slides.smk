@@ -86,14 +86,16 @@ def batches():
 
 
 def images_of_batch(wildcards):
-    """Whole-slide images of one batch."""
-    return present(batches()[wildcards.batch], "path")
+    """Whole-slide images of one batch with their sizes in bytes, which make it run again where one has changed: their times
+    alone do not, for slides that come back from an archive have new ones. They are parameters, not inputs, for Snakemake
+    would look at each of many thousand inputs some dozen times and find out nothing more. Read once for tiles and features.
+    """
+    return images(wildcards.batch)
 
 
-def sizes_of_batch(wildcards):
-    """Sizes of these images in bytes, which make a batch run again where one has changed: their times alone do not, for
-    slides that come back from an archive have new ones."""
-    return [os.path.getsize(path) for path in images_of_batch(wildcards)]
+@cache
+def images(batch):
+    return [f"{path}, {os.path.getsize(path)} bytes" for path in present(batches()[batch], "path")]
 
 
 def masks_of_batch(wildcards):

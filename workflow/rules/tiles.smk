@@ -1,7 +1,6 @@
 rule tiles:
     input:
         slides=ancient(input_file("slides")),
-        images=ancient(images_of_batch),
         masks=masks_of_batch,
     output:
         manifest="results/tiles/batches/{batch}.tsv",
@@ -20,7 +19,7 @@ rule tiles:
         config=section("tiles"),
         slide_ids=slides_of_batch,
         mpp=mpp_of_batch,
-        sizes=sizes_of_batch,
+        images=images_of_batch,
     shell:
         "python -m tta_pipeline tiles --slides {input.slides} --slide-ids {params.slide_ids:q} --out results/tiles --manifest {output.manifest}"
         ' --quality {output.quality} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
