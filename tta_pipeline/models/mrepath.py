@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tta_pipeline import model_sections
-from tta_pipeline.models import layers
 from tta_pipeline.models.batch import Batch, Output, RiskModel
-from tta_pipeline.models.dropout import Dropout
+from tta_pipeline.models.dropout import Dropout, dropout
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.sheaf import Hypergraph, SheafConvolution
 from tta_pipeline.models.token_blocks import blank, masked_mean
@@ -138,7 +137,7 @@ class MRePath(RiskModel):
             graph = self.hypergraph(batch)
         for number, convolution in enumerate(self.convolutions):
             if number:
-                hidden = layers.dropout(F.elu(hidden), self.options.dropout, training=self.training)
+                hidden = dropout(F.elu(hidden), self.options.dropout, training=self.training)
             hidden = convolution(hidden, graph)
         out: Tensor = hidden.new_zeros(*mask.shape, hidden.shape[1])
         out[mask] = hidden
