@@ -229,11 +229,27 @@ def test_a_killed_run_keeps_its_finished_slides(fresh: Callable[[], Workflow]) -
     assert not list(features.rglob("*.tmp"))
 
 
-def test_an_unknown_key_stops_before_any_job(study: Workflow) -> None:
-    study.configure(train={"epoch": 2})
-    done = study.run()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"train": {"epoch": 2}},
+            r"config: train: Additional properties are not allowed \('epoch' was unexpected\)",
+        ),
+        (
+            {"models": {"tta": {}, "cox": {"architecture": "clinical-cox"}}},
+            r"config: models\.cox\.architecture: 'clinical-cox' should not be valid under .*"
+            r"reads clinical covariates: name columns of the clinical table in inputs\.covariates",
+        ),
+    ],
+)
+def test_a_config_that_does_not_fit_stops_before_any_job(
+    study: Workflow, change: dict[str, dict[str, object]], message: str
+) -> None:
+    study.configure(**change)
+    done = study.run("--dry-run")
     assert done.returncode != 0
-    assert "config: train: Additional properties are not allowed ('epoch' was unexpected)" in done.stdout + done.stderr
+    assert re.search(message, done.stdout + done.stderr)
 
 
 def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Workflow]) -> None:
