@@ -199,13 +199,13 @@ def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) 
     assert not {"tiles", "features", "train"} & set(study.planned())
 
 
-def test_a_killed_run_keeps_its_finished_slides(fresh: Callable[[], Workflow]) -> None:
-    workflow = fresh()
-    workflow.succeed("--until", "tiles")
-    features = workflow.folder / "results" / "features"
+def test_a_killed_run_keeps_its_finished_slides(study: Workflow) -> None:
+    features = study.folder / "results" / "features"
+    shutil.rmtree(features)  # as after tiles
+    again = ("--until", "features", "--forcerun", "features")
     process = subprocess.Popen(
-        workflow.command("--until", "features"),
-        env=workflow.environment(),
+        study.command(*again),
+        env=study.environment(),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -223,8 +223,8 @@ def test_a_killed_run_keeps_its_finished_slides(fresh: Callable[[], Workflow]) -
     process.wait()
     kept = {file: file.stat().st_mtime_ns for file in (features / f"{name}.h5" for name in finished())}
     assert kept
-    workflow.succeed("--unlock")
-    workflow.succeed("--until", "features")
+    study.succeed("--unlock")
+    study.succeed(*again)
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
     assert not list(features.rglob("*.tmp"))
 
