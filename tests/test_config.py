@@ -1,7 +1,9 @@
 """The config models: limits, unknown keys, messages, and what is generated from them."""
 
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -98,6 +100,29 @@ def test_schema_and_manual_are_up_to_date() -> None:
     assert manual.SCHEMA.read_text(encoding="utf-8") == manual.schema_text(), "run: make schema"
     current = manual.README.read_text(encoding="utf-8")
     assert current == manual.readme_text(current), "run: make schema"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "architecture", "refused"),
+    [
+        ({}, "clinical-cox", True),
+        ({"covariates": []}, "clinical-cox", True),
+        ({"covariates": ["age"]}, "clinical-cox", False),
+        ({}, "mlp", False),
+    ],
+)
+def test_the_schema_asks_for_covariates_where_the_config_does(
+    tmp_path: Path, inputs: dict[str, object], architecture: str, refused: bool
+) -> None:
+    study = {"inputs": MINIMAL["inputs"] | inputs, "models": {"tta": {}, "one": {"architecture": architecture}}}
+    found = list(jsonschema.Draft202012Validator(json.loads(manual.schema_text())).iter_errors(study))
+    assert [error.json_path for error in found] == ["$.models.one.architecture"] * refused
+    assert all("name columns of the clinical table in inputs.covariates" in error.message for error in found)
+    if refused:
+        with pytest.raises(InputError, match=r"models: one: expected clinical covariates in inputs\.covariates"):
+            config.load(write(tmp_path, study))
+    else:
+        config.load(write(tmp_path, study))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "section": set(),
     "model_sections": {"model_sections", "section"},
-    "config": {"section", "model_sections"},
+    "config": {"config", "section", "model_sections"},
     "numerics": {"numerics"},
     "io": {"io", "config"},
     "models": {"models", "numerics", "config", "model_sections"},

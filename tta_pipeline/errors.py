@@ -5,6 +5,10 @@ class InputError(Exception):
     """A config, sheet, table or option that does not fit."""
 
 
+class DivergedError(InputError):
+    """NaN or infinity where a model's numbers are expected: a training that diverged, or inputs out of any scale."""
+
+
 class SlideError(Exception):
     """One slide that cannot be used: unreadable, without mpp, without tissue. The study's policy decides the rest."""
 

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tta_pipeline import config
-from tta_pipeline.model_sections import ARCHITECTURES
+from tta_pipeline.model_sections import ARCHITECTURES, Tabular
 from tta_pipeline.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,22 @@ def schema_text() -> str:
     schema["properties"]["models"]["patternProperties"] = dict.fromkeys(
         schema["properties"]["models"]["patternProperties"], _schema_of_models()
     )
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+    return json.dumps(schema | _covariates_are_named(), indent=2, sort_keys=True) + "\n"
+
+
+def _covariates_are_named() -> dict[str, Any]:
+    """Without clinical covariates, no model that reads them: the schema is all that is looked at before jobs run.
+
+    A schema has no message of its own; what is refused is shown, hence the description of it.
+    """
+    named = {"inputs": {"required": ["covariates"], "properties": {"covariates": {"minItems": 1}}}}
+    reading = [name for name, one in ARCHITECTURES.items() if issubclass(one, Tabular) and one.needs_covariates]
+    refused = {
+        "enum": reading,
+        "description": "reads clinical covariates: name columns of the clinical table in inputs.covariates",
+    }
+    models = {"additionalProperties": {"properties": {"architecture": {"not": refused}}}}
+    return {"if": {"properties": named}, "else": {"properties": {"models": models}}}
 
 
 def _schema_of_models() -> dict[str, Any]:

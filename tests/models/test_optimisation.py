@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from tta_pipeline.errors import DivergedError
 from tta_pipeline.models.layers import PathwayLinear
-from tta_pipeline.models.optimisation import adamw, learning_rate_at
+from tta_pipeline.models.optimisation import adamw, clip_gradients, learning_rate_at
 
 
 def test_rate_warms_up_linearly_then_falls_as_a_cosine() -> None:
@@ -25,3 +27,20 @@ def test_neither_biases_nor_norms_decay() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
     assert [tuple(p.shape) for p in decayed["params"]] == [(3, 3), (4, 3)]
     assert sorted(tuple(p.shape) for p in kept["params"]) == [(2, 3), (3,), (3,), (3,)]
+
+
+def test_gradients_are_scaled_to_the_limit_together_and_small_ones_stay() -> None:
+    model = nn.Linear(1, 1)
+    model.weight.grad, model.bias.grad = torch.tensor([[3.0]]), torch.tensor([4.0])
+    clip_gradients(model, limit=10)
+    assert (model.weight.grad.item(), model.bias.grad.item()) == (3, 4)
+    clip_gradients(model, limit=1)
+    assert (model.weight.grad.item(), model.bias.grad.item()) == pytest.approx((0.6, 0.8), abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_gradients_that_are_not_finite_are_a_divergence(value: float) -> None:
+    model = nn.Linear(1, 1)
+    model.weight.grad, model.bias.grad = torch.tensor([[1.0]]), torch.tensor([value])
+    with pytest.raises(DivergedError, match=r"gradients of a finite norm, found (nan|inf).* lower train.learning_rate"):
+        clip_gradients(model, limit=1)

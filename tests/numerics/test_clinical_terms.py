@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from tta_pipeline.numerics.clinical_terms import grade_number, number, sex_number, stage_number, years_per_unit
+from tta_pipeline.numerics.clinical_terms import (
+    grade_number,
+    number,
+    sex_number,
+    stage_number,
+    tnm_number,
+    years_per_unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +38,11 @@ def test_grades(cell: str, expected: float) -> None:
 @pytest.mark.parametrize("cell", ["", "GX", "GB", "G5", "[Unknown]", "grade"])
 def test_what_names_no_grade_is_missing(cell: str) -> None:
     assert np.isnan(grade_number(cell))
+
+
+def test_parts_of_a_tnm() -> None:
+    assert [tnm_number(cell) for cell in ("T4a", "N0", "m1", "G3", "T1B2")] == [4, 0, 1, 3, 1]
+    assert np.isnan([tnm_number(cell) for cell in ("TX", "T", "T5", "4", "Tis", "")]).all()
 
 
 def test_sexes_and_numbers() -> None:

@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tta_pipeline.errors import InputError
@@ -12,35 +15,42 @@ def real(lengths: tuple[int, ...] = LENGTHS, *, padding: int = 0) -> Tensor:
     return torch.arange(max(lengths) + padding) < torch.tensor(lengths)[:, None]
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 100])
-@pytest.mark.parametrize("seed", [None, 0])
-def test_every_token_is_in_one_part_and_parts_are_near_equal(size: int, seed: int | None) -> None:
-    parts = partition(real(), size=size, seed=seed)
-    assert parts.bag.tolist() == sorted(parts.bag.tolist())
-    for row, length in enumerate(LENGTHS):
-        own = parts.bag == row
-        assert int(own.sum()) == min(length // size + 1, length)
-        assert sorted(parts.tokens[own][parts.mask[own]].tolist()) == list(range(length))
-        sizes = parts.mask[own].sum(dim=1)
-        assert int(sizes.min()) >= 1
-        assert int(sizes.max()) <= min(size, int(sizes.min()) + 1)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), size=st.integers(1, 12), seed=st.integers(0, 99))
+def test_every_token_is_in_one_part_and_parts_are_near_equal(lengths: list[int], size: int, seed: int) -> None:
+    shuffled = torch.randperm(max(lengths) + 2, generator=torch.Generator().manual_seed(seed))
+    mask = real(tuple(lengths), padding=2)[:, shuffled]  # valid tokens anywhere
+    counts = -(-torch.tensor(lengths) // size)
+    for found in (partition(mask, parts=counts, seed=seed), partition(mask, parts=counts)):
+        assert found.bag.tolist() == [row for row, count in enumerate(counts) for _ in range(count)]
+        for row in range(len(lengths)):
+            own = found.bag == row
+            assert sorted(found.tokens[own][found.mask[own]].tolist()) == mask[row].nonzero().flatten().tolist()
+            sizes = found.mask[own].sum(dim=1)
+            assert int(sizes.min()) >= 1
+            assert int(sizes.max()) <= min(size, int(sizes.min()) + 1)
+        assert found.mask.any(dim=0).all()
+        assert not found.tokens[~found.mask].any()
 
 
 def test_a_seed_depends_on_neither_padding_nor_the_batch() -> None:
-    together = partition(real(padding=5), size=4, seed=7)
+    counts = torch.tensor(LENGTHS) // 4 + 1
+    counts[1] = 1
+    together = partition(real(padding=5), parts=counts, seed=7)
     for row, length in enumerate(LENGTHS):
-        alone = partition(real((length,)), size=4, seed=7)
+        alone = partition(real((length,)), parts=counts[[row]], seed=7)
         own = together.bag == row
         width = alone.tokens.shape[1]
         assert torch.equal(together.tokens[own, :width], alone.tokens)
         assert torch.equal(together.mask[own, :width], alone.mask)
         assert not together.mask[own, width:].any()
-    assert not torch.equal(partition(real(), size=4, seed=8).tokens, partition(real(), size=4, seed=7).tokens)
+    other, same = (partition(real(), parts=counts, seed=seed).tokens for seed in (8, 7))
+    assert not torch.equal(other, same)
 
 
 def test_padding_between_tokens_is_left_out() -> None:
     holes = torch.tensor([[False, True, True, False, True, True]])
-    parts, dense = partition(holes, size=2, seed=3), partition(holes[holes][None], size=2, seed=3)
+    two = torch.tensor([2])
+    parts, dense = partition(holes, parts=two, seed=3), partition(holes[holes][None], parts=two, seed=3)
     columns = holes[0].nonzero()[:, 0]
     assert torch.equal(parts.tokens[parts.mask], columns[dense.tokens[dense.mask]])
 
@@ -48,12 +58,21 @@ def test_padding_between_tokens_is_left_out() -> None:
 def test_without_a_seed_each_bag_and_each_call_is_shuffled_by_itself() -> None:
     torch.manual_seed(0)
     mask = real((50, 50))
-    first, second = partition(mask, size=100), partition(mask, size=100)
+    one = torch.tensor([1, 1])
+    first, second = partition(mask, parts=one), partition(mask, parts=one)
     assert not torch.equal(first.tokens[0], first.tokens[1])
     assert not torch.equal(first.tokens, second.tokens)
 
 
-@pytest.mark.parametrize(("size", "lengths"), [(0, (3,)), (2, (3, 0))])
-def test_a_size_or_a_bag_of_nothing_is_refused(size: int, lengths: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="expected a size of at least 1 and a token in each bag"):
-        partition(real(lengths), size=size)
+def test_the_shuffled_tokens_are_dealt_out_one_by_one() -> None:
+    order = np.argsort(np.random.default_rng(7).random(7))
+    parts = partition(real((7,)), parts=torch.tensor([3]), seed=7)
+    assert [own[real].tolist() for own, real in zip(parts.tokens, parts.mask, strict=True)] == [
+        order[first::3].tolist() for first in range(3)
+    ]
+
+
+@pytest.mark.parametrize(("parts", "lengths"), [((0,), (3,)), ((4,), (3,)), ((1, 1), (3, 0))])
+def test_fewer_than_one_part_or_more_than_tokens_are_refused(parts: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="expected from one part per bag to one per token"):
+        partition(real(lengths), parts=torch.tensor(parts))

@@ -80,6 +80,35 @@ def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: 
     assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
 
 
+def test_a_combination_that_diverges_is_recorded_and_the_others_are_tried(study: Study) -> None:
+    diverging = {"learning_rate": [1e30, 1e-3], "weight_decay": [0]}
+    kept = trained(study, search=diverging)
+    lost, row = kept.attributes["search"]
+    assert np.isnan(lost["validation_cox"])
+    assert lost["reason"].startswith("expected ")
+    assert kept.attributes["recipe"]["learning_rate"] == row["learning_rate"] == 1e-3
+    assert bytes_of(kept) == bytes_of(trained(study, learning_rate=1e-3, weight_decay=0))
+    with pytest.raises(
+        InputError, match=r"(?s)train.search: .* any of 1 combinations:.*learning_rate=1e\+30 .*expected"
+    ):
+        trained(study, search=diverging | {"learning_rate": [1e30]})
+
+
+def test_a_killed_search_leaves_no_state_behind_when_the_study_goes_on_without_it(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(study, search=GRID)
+    assert (study.folder / "train" / "checkpoint.h5.0.partial").is_file()
+    trained(study)
+    assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
+
+
 def test_a_search_needs_validation_patients(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train.search expects validation patients with events.* found 0 patients"):
         trained(write_study(tmp_path, n_validation=0), search=GRID)

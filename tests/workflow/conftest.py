@@ -74,7 +74,7 @@ def write_study(folder: Path) -> Workflow:
     save_file(model.state_dict(), folder / "input" / "weights.safetensors")
     content = {
         "inputs": {name: f"input/{file}" for name, file in INPUT_FILES.items()},
-        "cohort": {"slides_per_job": 4},
+        "cohort": {"slides_per_job": 8},  # two jobs: each loads the encoder anew
         "bad_slides": {"policy": "exclude", "limit": 1},
         "tiles": {"mpp": 2.0, "tile_size_px": 64},
         "features": {"encoder": "test_efficientnet", "weights": "input/weights.safetensors"},

@@ -49,7 +49,9 @@ class MOTCat(RiskModel):
         genes, patches, mask = self.genes(batch.expression), self.patches(batch.features), batch.mask
         bag = torch.arange(len(mask), device=mask.device)
         if self.options.micro_batch is not None:
-            parts = partition(mask, size=self.options.micro_batch, seed=None if self.training else _SEED)
+            lengths = mask.sum(dim=1)
+            n_parts = torch.minimum(lengths // self.options.micro_batch + 1, lengths)  # as released
+            parts = partition(mask, parts=n_parts, seed=None if self.training else _SEED)
             bag, mask = parts.bag, parts.mask
             patches = patches[bag[:, None], parts.tokens]  # (parts, largest, width)
         solution = self.transport(patches, genes=genes[bag], mask=mask)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tta_pipeline.config import Train
+from tta_pipeline.errors import DivergedError
 
 _MOMENTUM = 0.9
 
@@ -38,6 +39,22 @@ def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> tor
         {"params": [p for p in model.parameters() if id(p) in kept], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def clip_gradients(model: nn.Module, *, limit: float) -> None:
+    """Scale the gradients of all parameters, in place, to a norm of at most `limit`.
+
+    Raises
+    ------
+    DivergedError
+        The norm is NaN or infinite.
+    """
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    if not bool(norm.isfinite()):
+        raise DivergedError(
+            f"expected gradients of a finite norm, found {float(norm)}. Set train.standardise_features, or lower "
+            "train.learning_rate."
+        )
 
 
 def learning_rate_at(

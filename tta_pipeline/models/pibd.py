@@ -21,7 +21,9 @@ from tta_pipeline.models.pibd_parts import (
 )
 from tta_pipeline.models.token_blocks import masked_mean
 from tta_pipeline.numerics.normals import product_of_experts
-from tta_pipeline.numerics.parts import partition
+from tta_pipeline.numerics.partition import partition
+
+_SEED = 0  # of the parts of a bag in evaluation mode
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,18 @@ class PIBD(RiskModel):
     def selected(self, batch: Batch, *, histology_prototypes: Tensor, gene_prototypes: Tensor) -> _Selected:
         """What is kept of the parts of each bag and of the pathways; outcomes are not looked at."""
         options, mask = self.options, batch.mask
-        index, valid = partition(mask, size=options.part_patches, keys=self._keys(mask))
-        present = valid.any(dim=2)  # (patients, parts of a bag)
-        owner = present.nonzero()[:, 0]
+        n_parts = -(-mask.sum(dim=1) // options.part_patches)  # (patients,)
+        parts = partition(mask, parts=n_parts, seed=None if self.training else _SEED)
+        present = torch.arange(int(n_parts.max()), device=mask.device) < n_parts[:, None]
         patches = self.histology_bottleneck.encoder(batch.features)  # (patients, n, width)
         genes = self.gene_bottleneck.encoder(self.genomics(batch.expression))  # (patients, sets, width)
-        n_patches = valid[present].sum(dim=1)
         n_sets = mask.new_full((len(genes),), genes.shape[1], dtype=torch.long)
         return _Selected(
             histology=select(
-                patches[owner[:, None], index[present]],
-                mask=valid[present],
+                patches[parts.bag[:, None], parts.tokens],
+                mask=parts.mask,
                 prototypes=histology_prototypes,
-                keep=(options.kept_patches * n_patches).long().clamp_min(1),
+                keep=(options.kept_patches * parts.mask.sum(dim=1)).long().clamp_min(1),
             ),
             genes=select(
                 genes,
@@ -119,15 +120,9 @@ class PIBD(RiskModel):
                 prototypes=gene_prototypes,
                 keep=(options.kept_pathways * n_sets).long().clamp_min(1),
             ),
-            owner=owner,
+            owner=parts.bag,
             weight=present / (present.sum(dim=1, keepdim=True) * len(mask)),
         )
-
-    def _keys(self, mask: Tensor) -> Tensor:
-        """Order in which patches are dealt out to parts."""
-        if self.training:
-            return torch.rand(mask.shape, dtype=torch.float64, device=mask.device)
-        return torch.from_numpy(np.random.default_rng(0).random(mask.shape[1])).to(mask.device)
 
     def _own(self, batch: Batch) -> Tensor:
         """Prototype of the true outcome of each patient."""

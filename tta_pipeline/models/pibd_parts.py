@@ -119,7 +119,8 @@ class InformationBound(nn.Module):
 
     joint : one gradient trains f and the vectors by the sum of bound and fit, as released. Else the bound trains the
         vectors and the fit trains f; the bound then stops at 0, below which information is not, for a poor f would let
-        the vectors lower it without limit.
+        the vectors lower it without limit. The published loss has no such stop: there the fit also moves the vectors,
+        towards what f makes of them, while the bound falls.
     """
 
     def __init__(self, width_in: int, *, hidden: int, out: int, joint: bool):

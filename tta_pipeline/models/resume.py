@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,15 @@ class Journal:
             return None
         return state
 
-    def remove(self) -> None:
-        """The training is finished and written."""
-        self.path.unlink(missing_ok=True)
+
+def state_file(artifact: Path, *, number: int | None = None) -> Path:
+    """Where the state of a training is kept until its artifact is written; `number`: of one combination of a search."""
+    return artifact.with_name(f"{artifact.name}.partial" if number is None else f"{artifact.name}.{number}.partial")
+
+
+def remove_states(artifact: Path) -> None:
+    """The artifact is written: no state of its trainings is left, nor of those that another recipe had begun."""
+    own = re.compile(rf"\.?{re.escape(artifact.name)}(\.\d+)?\.partial(\.\w+\.tmp)?")
+    for path in artifact.parent.iterdir():
+        if own.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import DivergedError
 from tta_pipeline.models.batch import Output, RiskModel, Scaler, collate
 
 _PADDED_PATCHES = 65_536
@@ -43,7 +43,7 @@ def score(
 
     Raises
     ------
-    InputError
+    DivergedError
         A score is NaN or infinite.
     """
     model.eval()
@@ -59,7 +59,7 @@ def score(
     found = np.concatenate(scores) if scores else np.empty((0, 1))
     bad = [name for name, row in zip(patient_id, found, strict=True) if not np.isfinite(row).all()]
     if bad:
-        raise InputError(
+        raise DivergedError(
             f"expected finite log-risks, found NaN or infinity for {len(bad)} of {len(found)} patients: "
             f"{', '.join(bad[:5])}. Check their features, or train with standardise_features."
         )

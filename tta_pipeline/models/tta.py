@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tta_pipeline import model_sections
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import DivergedError, InputError
 from tta_pipeline.models.batch import Batch, Output, RiskModel
 from tta_pipeline.models.dropout import dropout
 from tta_pipeline.models.layers import Block, PathwayLinear
@@ -134,8 +134,9 @@ class TTA(RiskModel):
         Raises
         ------
         InputError
-            A patient has no token, fewer tokens than there are prototypes to transport them to, or logits that are
-            not finite.
+            A patient has no token, or fewer tokens than there are prototypes to transport them to.
+        DivergedError
+            A patient has logits that are not finite.
         """
         stages = self.stages(batch)
         losses = self.losses(stages) if self.training else {}
@@ -250,16 +251,21 @@ def _check_finite(logits: list[Tensor], patient_id: Sequence[str]) -> None:
         patient_id,
         expected="finite prototype logits",
         found="NaN or infinity",
+        error=DivergedError,
         remedy="Check their features and expression; set train.standardise_features, or lower the learning rate.",
     )
 
 
 def _refuse(
-    bad: NDArray[np.bool_], patient_id: Sequence[str], *, expected: str, found: str, remedy: str = "Leave them out."
+    bad: NDArray[np.bool_],
+    patient_id: Sequence[str],
+    *,
+    expected: str,
+    found: str,
+    error: type[InputError] = InputError,
+    remedy: str = "Leave them out.",
 ) -> None:
     if bad.any():
         rows = np.flatnonzero(bad).tolist()
         named = ", ".join(patient_id[row] if patient_id else f"row {row}" for row in rows[:5])
-        raise InputError(
-            f"expected {expected}, found {found} for {len(rows)} of {len(bad)} patients: {named}. {remedy}"
-        )
+        raise error(f"expected {expected}, found {found} for {len(rows)} of {len(bad)} patients: {named}. {remedy}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import DivergedError, InputError
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,16 @@ class Bags:
         Raises
         ------
         InputError
-            A patient without a valid token, or with a cost that is not finite.
+            A patient without a valid token.
+        DivergedError
+            A cost that is not finite.
         """
         cost, mask = cost[chunk], mask[chunk]
         tokens = None if tokens is None else tokens[chunk]
         n_valid = mask.sum(dim=1)
-        _require(n_valid > 0, first=chunk.start, expected="at least one valid token", found="a mask without any")
+        _require(
+            n_valid > 0, InputError, first=chunk.start, expected="at least one valid token", found="a mask without any"
+        )
         order = None
         if not bool(mask.all()):
             order = mask.byte().argsort(dim=1, descending=True, stable=True)[:, : int(n_valid.max())]
@@ -48,7 +52,8 @@ class Bags:
         cost = cost.to(torch.promote_types(cost.dtype, torch.float32))
         nearest = cost.amin(dim=-1, keepdim=True)
         low, high = nearest.amin(dim=(1, 2)), cost.amax(dim=(1, 2))
-        _require((high - low).isfinite(), first=chunk.start, expected="finite costs", found="NaN or infinity")
+        finite = (high - low).isfinite()
+        _require(finite, DivergedError, first=chunk.start, expected="finite costs", found="NaN or infinity")
         row_mass = mask.to(cost.dtype) / n_valid[:, None]
         span = max(float(high.max()), 0.0) - min(float(low.min()), 0.0)
         return cls(cost=cost, nearest=nearest, span=span, row_mass=row_mass, tokens=tokens, order=order)
@@ -67,7 +72,7 @@ def _take(rows: Tensor, *, order: Tensor, valid: Tensor) -> Tensor:
     return taken if bool(valid.all()) else taken.masked_fill(~valid[..., None], 0)
 
 
-def _require(holds: Tensor, *, first: int, expected: str, found: str) -> None:
+def _require(holds: Tensor, error: type[InputError], *, first: int, expected: str, found: str) -> None:
     if not bool(holds.all()):
         position = first + int(holds.logical_not().nonzero()[0, 0])
-        raise InputError(f"optimal transport, position {position} in the batch: expected {expected}, found {found}.")
+        raise error(f"optimal transport, position {position} in the batch: expected {expected}, found {found}.")

@@ -1,33 +1,17 @@
 """Clinical covariates as columns of numbers: which ones, and what fills a gap, is fitted on the training patients."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tta_pipeline.errors import InputError
-from tta_pipeline.numerics.clinical_terms import grade_number, number, sex_number, stage_number, years_per_unit
+from tta_pipeline.numerics.clinical_terms import Kind, kind_of, numbers_of, years_per_unit
 
 Floats = NDArray[np.float64]
 Cells = Mapping[str, Sequence[str]]
-Kind = Literal["age", "sex", "stage", "grade", "number", "category"]
-_READ: dict[str, Callable[[str], float]] = {
-    "age": number,
-    "sex": sex_number,
-    "stage": stage_number,
-    "grade": grade_number,
-    "number": number,
-}
-_NAMED: dict[Kind, tuple[str, ...]] = {
-    "age": ("age",),
-    "sex": ("sex", "gender"),
-    "stage": ("stage",),
-    "grade": ("grade",),
-}
 _YEARS_PER_DECADE = 10.0
 
 
@@ -61,7 +45,7 @@ class Covariate:
             values = np.array([[cell == one for one in self.categories] for cell in cells], dtype=np.float64)
             values = values.reshape(len(cells), len(self.categories))
         else:
-            read = self.factor * _numbers(self.kind, cells)
+            read = self.factor * numbers_of(self.kind, cells)
             missing = np.isnan(read)
             values = np.where(missing, self.fill, read)[:, None]
         return np.column_stack([values, missing.astype(np.float64)]) if self.indicator else values
@@ -84,8 +68,7 @@ class Encoding:
 def fit_encoding(cells: Cells, *, min_patients: int = 5) -> Encoding:
     """Columns of the covariates of the training patients.
 
-    A covariate named after age, sex (or gender), stage or grade is one, where most of its known cells read so; any
-    other one is a number where all known cells are, else a category. Missing numbers become the median, a missing sex
+    What each covariate is, `clinical_terms.kind_of` says. Missing numbers become the median, a missing sex
     and category the most frequent one, which is the reference of the others; where training patients lack the
     covariate, an indicator says so. A column that is constant is dropped.
 
@@ -127,25 +110,13 @@ def _all_columns(covariates: Sequence[Covariate], cells: Cells) -> tuple[list[st
 
 def _fit(name: str, cells: Sequence[str], *, min_patients: int) -> Covariate:
     known = [cell for cell in cells if cell != ""]
-    kind = _kind(name, known)
+    kind = kind_of(name, known)
     if kind == "category":
         counts = sorted(Counter(known).items(), key=lambda item: (-item[1], item[0]))  # ties in order of the alphabet
         categories = tuple(sorted(one for one, count in counts[1:] if count >= min_patients))
         return Covariate(name, kind, categories=categories, indicator=len(known) < len(cells))
-    values = _numbers(kind, cells)
+    values = numbers_of(kind, cells)
     read = values[~np.isnan(values)]
     factor = years_per_unit(read) / _YEARS_PER_DECADE if kind == "age" else 1.0
     fill = float(np.median(read)) if kind != "sex" else float(read.mean() > 0.5)
     return Covariate(name, kind, factor=factor, fill=factor * fill, indicator=len(read) < len(values))
-
-
-def _kind(name: str, known: Sequence[str]) -> Kind:
-    words = set(re.split(r"[^a-z]+", name.lower()))
-    for kind, names in _NAMED.items():
-        if words & set(names) and 2 * int(np.isfinite(_numbers(kind, known)).sum()) > len(known):
-            return kind
-    return "number" if known and np.isfinite(_numbers("number", known)).all() else "category"
-
-
-def _numbers(kind: Kind, cells: Sequence[str]) -> Floats:
-    return np.array([_READ[kind](cell) for cell in cells], dtype=np.float64)

@@ -23,44 +23,42 @@ class Partition:
     mask: Tensor
 
 
-def partition(mask: Tensor, *, size: int, seed: int | None = None) -> Partition:
-    """Shuffle each bag of n real tokens and cut it into floor(n / size) + 1 parts whose sizes differ by at most one.
+def partition(mask: Tensor, *, parts: Tensor, seed: int | None = None) -> Partition:
+    """Shuffle each bag of real tokens and deal it out to its parts, whose sizes then differ by at most one.
 
-    Every real token is in one part. A bag has no more parts than tokens.
+    Every real token is in one part.
 
     Parameters
     ----------
-    mask : (batch, tokens) bool, True where a token is real, at least one in each row.
-    size : tokens that no part exceeds, >= 1.
+    mask : (batch, tokens) bool, True where a token is real.
+    parts : (batch,) int64, number of parts of each bag, from 1 to its tokens.
     seed : draws one order, which bags of one length share and which depends on nothing but their length; None draws
         from torch's global generator, for each bag by itself.
 
     Raises
     ------
     InputError
-        A size below 1, or a bag without a token.
+        A bag with fewer than one part, or with fewer tokens than parts.
     """
     lengths = mask.sum(dim=1)  # (batch,)
-    if size < 1 or not bool(lengths.all()):
+    if not bool(((parts >= 1) & (parts <= lengths)).all()):
         raise InputError(
-            f"partition: expected a size of at least 1 and a token in each bag, found a size of {size} and bags of "
+            f"partition: expected from one part per bag to one per token, found {parts.tolist()} parts of bags of "
             f"{lengths.tolist()} tokens."
         )
     shuffled = _keys(mask, seed=seed).masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)  # (batch, tokens)
-    parts = torch.minimum(lengths // size + 1, lengths)
     bag = torch.arange(len(mask), device=mask.device).repeat_interleave(parts)  # (parts,)
     number = torch.arange(len(bag), device=mask.device) - (parts.cumsum(0) - parts)[bag]
-    least, rest = (lengths // parts)[bag], (lengths % parts)[bag]  # the first `rest` parts have one token more
-    first, sizes = number * least + torch.minimum(number, rest), least + (number < rest)
-    step = torch.arange(int(sizes.max()), device=mask.device)
-    present = step < sizes[:, None]  # (parts, largest)
-    tokens = shuffled[bag[:, None], (first[:, None] + step).clamp_max(mask.shape[1] - 1)]
+    round_ = torch.arange(int((-(-lengths // parts)).max()), device=mask.device)
+    place = number[:, None] + parts[bag][:, None] * round_  # (parts, largest), in the shuffled bag
+    present = place < lengths[bag][:, None]
+    tokens = shuffled[bag[:, None], place.where(present, 0)]
     return Partition(bag=bag, tokens=tokens.masked_fill(~present, 0), mask=present)
 
 
 def _keys(mask: Tensor, *, seed: int | None) -> Tensor:
     """Numbers (batch, tokens) that a shuffle sorts by."""
     if seed is None:
-        return torch.rand(mask.shape, device=mask.device)
+        return torch.rand(mask.shape, dtype=torch.float64, device=mask.device)
     drawn = np.random.default_rng(seed).random(mask.shape[1])  # one stream: longer batches begin with the same
     return torch.from_numpy(drawn).to(mask.device)[(mask.cumsum(dim=1) - 1).clamp_min(0)]

@@ -68,7 +68,7 @@ def added_table(models: Mapping[str, Sequence[Fold]], covariates: pd.DataFrame) 
     covariate, else "nothing shown"; "not tested" has its reason.
     """
     cells = {str(name): dict(zip(own["patient_id"], own["value"], strict=True)) for name, own in _by_name(covariates)}
-    encoded = {name: encode(values) for name, values in cells.items()}
+    encoded = {name: encode(values, name=name) for name, values in cells.items()}
     usable = {name: one for name, one in encoded.items() if not one.reason}
     rows = []
     for model, parts in models.items():

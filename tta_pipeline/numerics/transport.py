@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tta_pipeline.errors import ConvergenceError, InputError
+from tta_pipeline.errors import ConvergenceError, DivergedError, InputError
 from tta_pipeline.numerics import semidual
 from tta_pipeline.numerics.bags import Bags
 
@@ -95,6 +95,8 @@ def solve_joint(
     ------
     InputError
         A shape or value that does not fit; names the position in the batch where there is one.
+    DivergedError
+        NaN or infinity; names the position.
     ConvergenceError
         A limit was reached; names the position in the batch.
     """
@@ -257,7 +259,7 @@ def _annealed(
 
 def _check_convergence(part: Transport, *, first: int, limits: _Limits) -> None:
     for position in part.residual.isnan().nonzero().flatten().tolist()[:1]:  # costs have been checked
-        raise InputError(
+        raise DivergedError(
             f"optimal transport, position {first + position} in the batch: expected finite tokens, found NaN or "
             "infinity."
         )

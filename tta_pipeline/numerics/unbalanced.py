@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import DivergedError, InputError
 
 _CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**28}  # plan entries worked on at a time
 _SPAN = 200.0  # largest exponent of a row or column, on either side of 0, of which a kernel is made
@@ -73,6 +73,8 @@ def solve_unbalanced(
     ------
     InputError
         A shape or value that does not fit; names the position in the batch where there is one.
+    DivergedError
+        NaN or infinity; names the position.
     """
     _check_weights(epsilon=epsilon, tau=tau, tolerance=tolerance, max_rounds=max_rounds)
     _check_shapes(cost, rows=rows, columns=columns)
@@ -242,7 +244,7 @@ def _check_shapes(cost: Tensor, *, rows: Tensor | None, columns: Tensor | None) 
 def _check_values(cost: Tensor, *, valid: Tensor) -> None:
     some, finite = valid.flatten(1).any(dim=1), cost.detach().isfinite().flatten(1).all(dim=1)
     for position in (~(some & finite)).nonzero().flatten().tolist()[:1]:
-        expected, found = "finite costs", "NaN or infinity"
+        at = f"unbalanced transport, position {position} in the batch: expected"
         if not bool(some[position]):
-            expected, found = "at least one valid row and column", "a mask without any"
-        raise InputError(f"unbalanced transport, position {position} in the batch: expected {expected}, found {found}.")
+            raise InputError(f"{at} at least one valid row and column, found a mask without any.")
+        raise DivergedError(f"{at} finite costs, found NaN or infinity.")

@@ -21,7 +21,7 @@ from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.objective import fit_objective
-from tta_pipeline.models.resume import Journal
+from tta_pipeline.models.resume import Journal, remove_states, state_file
 from tta_pipeline.models.search import Fit, search
 from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.scaling import mean_and_scale
@@ -86,7 +86,6 @@ def run(
     known = study.read_patients(patients=patients, slides=slides, manifests=manifests, bad_slides=bad_slides)
     genes = artifacts.read_pathways(pathways)
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
-    journals: list[Journal] = []
     if isinstance(model, Tabular):
         roles = {one: study.read_role(splits, repeat=repeat, fold=fold, role=one) for one in ("train", "validation")}
         fitted = tabular.fit(
@@ -100,15 +99,13 @@ def run(
         made_from = {"version": __version__, "fit": [repeat, fold, seed], "inputs": fingerprints}
 
         def journal(number: int, options: list[dict[str, Any]]) -> Journal:
-            name = f"{out.name}.partial" if recipe.search is None else f"{out.name}.{number}.partial"
-            journals.append(Journal(out.with_name(name), made_from=json.dumps(made_from | {"options": options})))
-            return journals[-1]
+            state = state_file(out, number=None if recipe.search is None else number)
+            return Journal(state, made_from=json.dumps(made_from | {"options": options}, sort_keys=True))
 
         fitted = _fit_network(model, data, genes, seed=seed, config=recipe, journal=journal)
     checkpoint = replace(fitted, attributes=fitted.attributes | {"name": name, "repeat": repeat, "fold": fold})
     artifacts.write_checkpoint(out, checkpoint, options=config.model_dump(mode="json"), inputs=sources)
-    for one in journals:
-        one.remove()
+    remove_states(out)
 
 
 def _read(

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from tta_pipeline.config import Train
-from tta_pipeline.errors import InputError
+from tta_pipeline.errors import DivergedError
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group
 from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.epoch import Epoch
 from tta_pipeline.models.objective import Objective
-from tta_pipeline.models.optimisation import learning_rate_at, optimiser_of
+from tta_pipeline.models.optimisation import clip_gradients, learning_rate_at, optimiser_of
 from tta_pipeline.models.resume import Journal, Progress
 from tta_pipeline.models.scoring import score
 from tta_pipeline.numerics import discrete
@@ -116,7 +116,7 @@ def _train_epoch(
         optimiser.zero_grad(set_to_none=True)
         if losses:
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip, error_if_nonfinite=True)
+            clip_gradients(network, limit=config.gradient_clip)
             optimiser.step()
         record.add(members, output, losses, objective=data.objective.name, rate=rate)
         bar.update()
@@ -176,7 +176,7 @@ def _losses(
     finite = output.scores.isfinite().all(dim=1)
     if not bool(finite.all()):
         bad = [one for one, fine in zip(batch.patient_id, finite.tolist(), strict=True) if not fine]
-        raise InputError(
+        raise DivergedError(
             f"expected finite log-risks, found NaN or infinity for {', '.join(bad[:5])}. "
             "Set train.standardise_features, or lower train.learning_rate."
         )

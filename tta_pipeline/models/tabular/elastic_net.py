@@ -29,11 +29,23 @@ class ElasticNet:
 
     l is Breslow's log partial likelihood, s the pathway scores. The path starts at the smallest penalty that selects
     nothing; the penalty with the largest cross-validated partial likelihood is taken, and where several have it the
-    largest of them.
+    largest of them. No margin is asked for: any gain over the empty model is enough.
+
+    An empty model is right more often than it looks. One gene of a set of k independent ones has a correlation of
+    k^-1/2 with the set's score, and the cross-validated likelihood rises only where a score explains more than its fit
+    costs, about 2 of the likelihood ratio statistic per coefficient (Akaike's criterion). A gene that puts 60 patients,
+    40 of whom die, in the order of their times leaves a set of four a statistic of 2 to 17: of simulated cohorts one in
+    four gets an empty model, with 5 inner folds as with 20; of cohorts without any signal three in four do. A set of
+    that gene alone is always found.
+
+    The parts are drawn patient by patient, even where `splits.group_by_site` keeps sites whole: train does not know of
+    that key. Patients of one site then stand on both sides, which favours smaller penalties if sites differ; the test
+    part is not touched by it.
 
     References
     ----------
-    Simon, Friedman, Hastie, Tibshirani, J. Stat. Softw. 39 (2011) 5, eq. 4.
+    Simon, Friedman, Hastie, Tibshirani, J. Stat. Softw. 39 (2011) 5, eq. 4. Verweij, van Houwelingen, Stat. Med. 12
+    (1993) 2305: cross-validated partial likelihood, and that it estimates what Akaike's criterion does.
     """
 
     def __init__(self, options: model_sections.ElasticNet):
