@@ -40,7 +40,7 @@ def begin(folder: Path) -> None:
     (results / "tiles" / "batches" / "b0002.tsv.partial").write_text("\n".join(rows))
     (results / "train" / "a").mkdir(parents=True)
     (results / "train" / "a" / "r0_f0_s0.h5").touch()
-    (results / "train" / "a" / "r0_f1_s0.h5.partial").touch()
+    (results / "train" / "a" / "r0_f1_s0.h5.0.partial").touch()
     (logs / "train" / "b").mkdir(parents=True)
     (logs / "train" / "b" / "r0_f0_s0.log").write_text("I epoch 1\nerror: expected events, found:\n  none\nmore\n")
     (logs / "train" / "b" / "r0_f1_s0.log").write_text(

@@ -19,12 +19,11 @@ _MOST_SHOWN, _MOST_LINES = 20, 5
 
 @dataclass(frozen=True)
 class _Job:
-    """One job of the workflow: what it makes last, its log, and the journal that it keeps while it runs."""
+    """One job of the workflow: what it makes last, and its log. A long one keeps journals beside its output meanwhile."""
 
     name: str
     output: Path
     log: Path
-    journal: Path | None = None
 
     @property
     def state(self) -> str:
@@ -33,7 +32,7 @@ class _Job:
             return "done"
         if self.reason:
             return "failed"
-        return "begun" if self.journal is not None and self.journal.is_file() else "missing"
+        return "begun" if any(self.output.parent.glob(f"{self.output.name}*.partial")) else "missing"
 
     @property
     def reason(self) -> str:
@@ -116,12 +115,12 @@ def _batches(results: Path) -> list[str]:
 
 def _batch_job(stage: str, batch: str, results: Path, logs: Path) -> _Job:
     manifest = results / stage / "batches" / f"{batch}.tsv"
-    return _Job(batch, manifest, logs / stage / f"{batch}.log", manifest.with_name(f"{manifest.name}.partial"))
+    return _Job(batch, manifest, logs / stage / f"{batch}.log")
 
 
 def _fit_job(stage: str, fit: str, results: Path, logs: Path) -> _Job:
     output = results / stage / f"{fit}.h5"
-    return _Job(fit, output, logs / stage / f"{fit}.log", output.with_name(f"{output.name}.partial"))
+    return _Job(fit, output, logs / stage / f"{fit}.log")
 
 
 def _detail(stage: str, results: Path) -> str:
