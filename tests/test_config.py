@@ -10,6 +10,7 @@ import yaml
 from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
 from tta_pipeline.errors import InputError
+from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.tabular import TABULAR
 
@@ -178,4 +179,11 @@ def test_the_baselines_add_to_any_study(tmp_path: Path) -> None:
     baselines = yaml.safe_load((ROOT / "config" / "baselines.yaml").read_text(encoding="utf-8"))
     models = config.load(write(tmp_path, MINIMAL | baselines)).models
     wanted = {name for name in model_sections.ARCHITECTURES if name != "clinical-cox"}  # which needs inputs.covariates
-    assert wanted <= {model.architecture for model in models.values()}
+    assert {model.architecture for model in models.values()} == wanted
+
+
+def test_the_published_baselines_are_those_that_have_a_recipe(tmp_path: Path) -> None:
+    published = yaml.safe_load((ROOT / "config" / "baselines_published.yaml").read_text(encoding="utf-8"))
+    models = config.load(write(tmp_path, MINIMAL | published)).networks
+    assert all(model.recipe == "published" for model in models.values())
+    assert {model.architecture for model in models.values()} == set(PUBLISHED)

@@ -19,7 +19,7 @@ _MOST_SHOWN, _MOST_LINES = 20, 5
 
 @dataclass(frozen=True)
 class _Job:
-    """One job of the workflow: what it makes last, and its log. A long one keeps journals beside its output meanwhile."""
+    """A job of the workflow: what it makes last, and its log; a long one keeps a journal beside its output meanwhile."""
 
     name: str
     output: Path
