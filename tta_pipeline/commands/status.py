@@ -19,7 +19,7 @@ _MOST_SHOWN, _MOST_LINES = 20, 5
 
 @dataclass(frozen=True)
 class _Job:
-    """A job of the workflow: what it makes last, and its log; a long one keeps a journal beside its output meanwhile."""
+    """A job of the workflow: what it makes last, and its log; a long one keeps a journal beside its output."""
 
     name: str
     output: Path
