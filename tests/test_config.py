@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
@@ -149,6 +150,27 @@ def test_a_recipe_is_the_common_one_then_the_published_then_the_models_own() -> 
     assert (found.loss, found.epochs, found.optimiser) == ("nll", published["epochs"], "adam")
     assert (found.learning_rate, found.device) == (0.5, "cpu")
     assert config.recipe_of(section.model_copy(update={"recipe": "common", "train": {}}), common) == common
+
+
+@pytest.mark.parametrize("loss", ["cox", "ranking"])
+def test_a_loss_that_compares_patients_needs_two_a_step(loss: str) -> None:
+    with pytest.raises(ValidationError, match=f"loss {loss} compares the patients of a step: .* at least 2, found 1"):
+        config.Train(loss=loss, batch_size=1)
+    assert config.Train(loss="nll", batch_size=1).batch_size == 1
+    section = model_sections.SurvPath(architecture="survpath", recipe="published", train={"loss": loss})
+    with pytest.raises(InputError, match=r"models: survpath: train.*at least 2, found 1"):
+        config.recipe_of(section, config.Train())
+
+
+@pytest.mark.parametrize("architecture", model_sections.PUBLISHED)
+def test_a_published_recipe_does_not_depend_on_the_section_train(architecture: str) -> None:
+    section = model_sections.ARCHITECTURES[architecture](architecture=architecture, recipe="published")
+    others = {"patches": 7, "bins": 9, "gradient_clip": 0.1, "sampling": "weighted", "epochs": 2, "batch_size": 5}
+    others |= {"loss": "ranking", "censored_weight": 0.3, "optimiser": "sgd", "schedule": "constant"}
+    others |= {"learning_rate": 1.0, "weight_decay": 1.0, "warmup_fraction": 0.9}
+    own, other = (config.recipe_of(section, common) for common in (config.Train(), config.Train(**others)))
+    used = {"censored_weight"} if own.loss != "nll" else set()
+    assert own.model_dump(exclude=used) == other.model_dump(exclude=used)
 
 
 def test_every_published_recipe_is_one_and_every_architecture_has_its_section() -> None:

@@ -101,6 +101,21 @@ def test_the_kaplan_meier_row_and_scores_of_few_parts(studies, tmp_path):
     assert "- tta in A: integrated Brier score of 2 of 3 test parts." in text
 
 
+def test_a_model_of_fewer_folds_or_parts_says_so(studies, tmp_path):
+    place = tmp_path / "A" / "results" / "report"
+    for name in paper_table.READ:
+        own = paper_table.read_report(studies / "A")[name]
+        if name == "summary":
+            own = own.assign(n_folds=[3, 2], n_parts=[3, 2], n_defined=[2, 2])
+        tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "out")
+    rows, text = made(tmp_path / "out")
+    assert rows.loc[("tta", "A"), "note"].startswith("C-index of 2 of 3 test parts; ")
+    assert rows.loc[("genes", "A"), "note"].startswith("results of 2 of 3 folds; ")
+    assert "- genes in A: results of 2 of 3 folds; " in text
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [

@@ -34,6 +34,8 @@ def test_gradients_are_scaled_to_the_limit_together_and_small_ones_stay() -> Non
     model.weight.grad, model.bias.grad = torch.tensor([[3.0]]), torch.tensor([4.0])
     clip_gradients(model, limit=10)
     assert (model.weight.grad.item(), model.bias.grad.item()) == (3, 4)
+    clip_gradients(model, limit=None)
+    assert (model.weight.grad.item(), model.bias.grad.item()) == (3, 4)
     clip_gradients(model, limit=1)
     assert (model.weight.grad.item(), model.bias.grad.item()) == pytest.approx((0.6, 0.8), abs=1e-5)
 

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from tta_pipeline.numerics import findings
 from tta_pipeline.numerics.metrics import Fold, harrell_c
 from tta_pipeline.numerics.modalities import modality_check, partners
 
@@ -72,8 +74,22 @@ def test_the_c_index_is_that_of_pairs_within_folds() -> None:
     assert table["c_exchanged"].tolist() == [pytest.approx(expected)]
 
 
-def test_no_draws_or_not_of_every_part_give_no_row() -> None:
-    own, exchanged = parts(of_histology=1, of_genomics=1)
-    missing = {"m": {"histology": [exchanged["histology"][0][:1]], "genomics": []}}
+def test_no_draws_give_no_row() -> None:
+    own, _ = parts(of_histology=1, of_genomics=1)
+    missing = {"m": {"histology": [[]], "genomics": []}}
     assert modality_check({"m": own}, missing, samples=100, seed=0, confidence=0.95).empty
-    assert modality_check({"m": own}, {}, samples=100, seed=0, confidence=0.95).empty
+
+
+def test_a_part_of_one_patient_is_left_out_and_said() -> None:
+    own, exchanged = parts(of_histology=1, of_genomics=1)
+    alone = replace(
+        own[0], fold=2, **{name: getattr(own[0], name)[:1] for name in ("patient_id", "risk", "time_days", "event")}
+    )
+    options = {"samples": 100, "seed": 0, "confidence": 0.95}
+    table = modality_check({"m": [*own, alone]}, {"m": exchanged}, **options)
+    assert table[["n_parts", "n_checked"]].to_numpy().tolist() == [[3, 2]] * 2
+    whole = modality_check({"m": own}, {"m": exchanged}, **options)
+    pd.testing.assert_frame_equal(table.drop(columns="n_parts"), whole.drop(columns="n_parts"))
+    assert findings.of_modalities(whole) == []
+    (said,) = findings.of_modalities(table)
+    assert "over 2 of 3 test parts" in said

@@ -122,6 +122,13 @@ def read(out, name):
     return tables.read_table(out / f"{name}.tsv", columns=report_tables.TABLES[name])
 
 
+def test_the_job_of_a_search_trained_all_its_combinations():
+    about = {"name": "m", "repeat": 0, "fold": 0, "seed": 0, "n_parameters": 7, "recipe": {"epochs": 3}}
+    made = {"once": {"search": []}, "grid": {"search": [{"learning_rate": 0.1}] * 4}, "older": {}}
+    found = fits.fit_table({name: [artifacts.Checkpoint({}, {}, {}, {}, about | own)] for name, own in made.items()})
+    assert found["epochs"].tolist() == [3, 12, 3]
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Arguments of a sound study and the folder of its report, with the true risk."""

@@ -194,6 +194,32 @@ def test_validation_needs_validation_patients(tmp_path: Path) -> None:
     assert "validation_cox" not in trained(study).history
 
 
+def retimed(study: Study, *, role: str, **columns: Any) -> None:
+    """Rewrite outcomes of the patients of a role."""
+    table = tables.read_table(study.folder / "patients.tsv", columns=tables.PATIENTS)
+    mine = table["patient_id"].isin(study.ids(role))
+    for name, values in columns.items():
+        table.loc[mine, name] = values
+    tables.write_table(study.folder / "patients.tsv", table, columns=tables.PATIENTS)
+
+
+def test_a_loss_that_compares_nobody_is_refused(study: Study) -> None:
+    retimed(study, role="train", time_days=100.0, event=True)
+    assert trained(study).history["loss_cox"].size
+    with pytest.raises(InputError, match=r"train.loss: ranking expects training patients .* found none among 16"):
+        trained(study, loss="ranking")
+
+
+def test_an_epoch_is_not_chosen_by_patients_whom_the_loss_cannot_compare(study: Study) -> None:
+    retimed(study, role="validation", time_days=100.0, event=True)
+    assert trained(study, checkpoint="validation").attributes["chosen_on"] == "validation"
+    with pytest.raises(
+        InputError, match=r"validation patients whom train.loss: ranking can compare, found none among 4"
+    ):
+        trained(study, checkpoint="validation", loss="ranking")
+    assert "validation_ranking" not in trained(study, loss="ranking").history
+
+
 def test_a_patient_without_features_or_expression_is_named(study: Study) -> None:
     pathways = artifacts.read_pathways(study.folder / "pathways.h5")
     write_pathways(study.folder / "pathways.h5", ids=["X", *pathways.patient_id[1:]], expression=pathways.expression)

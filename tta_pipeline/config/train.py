@@ -45,7 +45,7 @@ class Train(Section):
     learning_rate: float = Field(1e-4, gt=0, description="peak of the schedule")
     weight_decay: float = Field(1e-5, ge=0, description="adamw: not on biases and norms")
     warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly")
-    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    gradient_clip: float | None = Field(5.0, gt=0, description="largest gradient norm; null: none is too large")
     ties: Literal["efron", "breslow"] = Field("efron", description="tied event times in the Cox likelihood")
     checkpoint: Literal["last", "validation", "published"] = Field(
         "last",
@@ -67,6 +67,15 @@ class Train(Section):
         if self.search is not None and self.checkpoint == "published":
             raise ValueError(
                 "search chooses on the validation part, checkpoint: published on the test part: leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compares_patients(self) -> "Train":
+        if self.loss in ("cox", "ranking") and self.batch_size < 2:
+            raise ValueError(
+                f"loss {self.loss} compares the patients of a step: expected a batch_size of at least 2, found 1; or "
+                "take loss: nll"
             )
         return self
 

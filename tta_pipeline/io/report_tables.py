@@ -92,6 +92,8 @@ MODALITIES = {
     "model": "string",
     "modality": "string",
     "draws": "int64",
+    "n_parts": "int64",
+    "n_checked": "int64",
     "c_index": "float64",
     "c_exchanged": "float64",
     "c_lost": "float64",

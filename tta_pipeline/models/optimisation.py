@@ -41,15 +41,15 @@ def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> tor
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def clip_gradients(model: nn.Module, *, limit: float) -> None:
-    """Scale the gradients of all parameters, in place, to a norm of at most `limit`.
+def clip_gradients(model: nn.Module, *, limit: float | None) -> None:
+    """Scale the gradients of all parameters, in place, to a norm of at most `limit`; None leaves them as they are.
 
     Raises
     ------
     DivergedError
         The norm is NaN or infinite.
     """
-    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if limit is None else limit)
     if not bool(norm.isfinite()):
         raise DivergedError(
             f"expected gradients of a finite norm, found {float(norm)}. Set train.standardise_features, or lower "

@@ -87,6 +87,16 @@ def of_empty_models(fits: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
+def of_modalities(table: pd.DataFrame) -> list[str]:
+    """Checks of modalities that leave test parts out."""
+    partly = table[table["n_checked"] < table["n_parts"]].drop_duplicates(["model", "n_checked"])
+    return [
+        f"{row['model']}: the check of its modalities is over {row['n_checked']} of {row['n_parts']} test parts; the "
+        "others have one patient, for whom nobody stands in."
+        for row in partly.to_dict("records")
+    ]
+
+
 def of_direction(summary: pd.DataFrame) -> list[str]:
     """Models whose risks order patients worse than chance, which points to an inverted risk or indicator."""
     worse = summary.loc[summary["c_high"] < 0.5, "model"]

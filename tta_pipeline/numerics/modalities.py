@@ -11,7 +11,19 @@ from tta_pipeline.numerics.metrics import Fold, mean_pooled_c
 
 # Model -> modality -> draws -> the model's test parts with the risks that another patient's modality gave.
 Exchanged = Mapping[str, Mapping[str, Sequence[Sequence[Fold]]]]
-COLUMNS = ["model", "modality", "draws", "c_index", "c_exchanged", "c_lost", "c_low", "c_high", "verdict"]
+COLUMNS = [
+    "model",
+    "modality",
+    "draws",
+    "n_parts",
+    "n_checked",
+    "c_index",
+    "c_exchanged",
+    "c_lost",
+    "c_low",
+    "c_high",
+    "verdict",
+]
 
 
 def partners(patients: int, *, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -32,14 +44,16 @@ def modality_check(
     models
         Test parts by model.
     exchanged
-        The same test parts with other risks; a modality without draws, or not of every part, gives no row.
+        The same test parts with other risks. A part without draws, as one of a single patient is, is left out; a
+        modality without any gives no row.
     samples, seed, confidence
         Of the bootstrap over patients, as for the C-index itself. The loss is that of the mean over draws, on the same
         samples of patients.
 
     Returns
     -------
-    Columns `COLUMNS`. c_lost = c_index - c_exchanged; verdict is "used" where its interval lies above 0.
+    Columns `COLUMNS`. n_parts, n_checked: test parts of the model, and those with draws, over which all that follows is
+    taken. c_lost = c_index - c_exchanged; verdict is "used" where its interval lies above 0.
 
     References
     ----------
@@ -48,15 +62,30 @@ def modality_check(
     rows = []
     for model, parts in models.items():
         for modality, draws in exchanged.get(model, {}).items():
-            if not draws or any(len(draw) != len(parts) for draw in draws):
+            drawn = {_fit_of(part) for part in draws[0]} if draws else set()
+            own_parts = [part for part in parts if _fit_of(part) in drawn]
+            if not own_parts:
                 continue
-            patient_id, weights = draw_patients(parts, samples=samples, seed=seed)
-            own = bootstrap_pooled_c(parts, patient_id=patient_id, weights=weights)
+            patient_id, weights = draw_patients(own_parts, samples=samples, seed=seed)
+            own = bootstrap_pooled_c(own_parts, patient_id=patient_id, weights=weights)
             other = np.mean([bootstrap_pooled_c(d, patient_id=patient_id, weights=weights) for d in draws], axis=0)
             interval = percentile_interval(own - other, confidence=confidence)
-            c = mean_pooled_c(parts).value
+            c = mean_pooled_c(own_parts).value
             c_exchanged = float(np.mean([mean_pooled_c(draw).value for draw in draws]))
             verdict = "used" if interval.low > 0 else "no use shown"
-            found = (len(draws), c, c_exchanged, c - c_exchanged, interval.low, interval.high)
+            found = (
+                len(draws),
+                len(parts),
+                len(own_parts),
+                c,
+                c_exchanged,
+                c - c_exchanged,
+                interval.low,
+                interval.high,
+            )
             rows.append((model, modality, *found, verdict if np.isfinite(interval.low) else "not defined"))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _fit_of(part: Fold) -> tuple[int, int, int]:
+    return part.repeat, part.fold, part.seed

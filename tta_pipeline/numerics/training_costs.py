@@ -12,7 +12,8 @@ def cost_table(fits: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     fits
-        model, name, repeat, fold, seed, n_parameters, epochs of every fit; NaN where it is not known.
+        model, name, repeat, fold, seed, n_parameters, epochs of every fit; NaN where it is not known. Of a search,
+        the epochs of all combinations.
     jobs
         name, repeat, fold, seed, s, max_rss_mb of the jobs that were measured.
 

@@ -110,7 +110,9 @@ def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
 
 
 def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:
-    return attributes.get("n_parameters", np.nan), attributes.get("recipe", {}).get("epochs", np.nan)
+    """Parameters, and epochs of all combinations that its job trained."""
+    epochs = attributes.get("recipe", {}).get("epochs", np.nan) * max(1, len(attributes.get("search") or []))
+    return attributes.get("n_parameters", np.nan), epochs
 
 
 def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Path, remedy: str) -> None:

@@ -75,7 +75,8 @@ def notes(rows: pd.DataFrame) -> list[str]:
         said.append(f"{ON_TEST.strip()}: the test patients chose the epoch; the value is too high.")
     said.append("Bold: higher than every other model of the cohort by the corrected comparison, not merely first.")
     said.append(
-        "Seconds per epoch are those of the whole job by its epochs, its start-up included; memory is without a GPU's."
+        "Seconds per epoch are those of the whole job by its epochs, its start-up included; memory is without a GPU's. "
+        "Parameters are those of networks."
     )
     return said
 
@@ -90,6 +91,11 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     taken = ("n_patients", "n_events", "c_mean", "c_std_folds", "c_pooled", "c_low", "c_high")
     row |= {name: float(summary[name]) for name in taken}
     said = [str(summary["reason"])] if summary["reason"] else []
+    if summary["n_defined"] < summary["n_parts"]:
+        said.append(f"C-index of {summary['n_defined']} of {summary['n_parts']} test parts")
+    planned = (report["summary"]["n_repeats"] * report["summary"]["n_folds"]).max()
+    if summary["n_repeats"] * summary["n_folds"] < planned:
+        said.append(f"results of {summary['n_repeats'] * summary['n_folds']} of {planned} folds")
     for metric, title in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score")):
         score = _score(report, metric, model=model)
         row[metric] = np.nan if score is None else score["mean"]

@@ -142,6 +142,7 @@ def _warnings(
         *findings.of_shared_sites(made["events"]),
         *findings.of_risks(found.models),
         *findings.of_empty_models(found.empty),
+        *findings.of_modalities(made["modalities"]),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),

@@ -20,7 +20,7 @@ from tta_pipeline.model_sections import Architecture, Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
-from tta_pipeline.models.objective import fit_objective
+from tta_pipeline.models.objective import Objective, fit_objective
 from tta_pipeline.models.resume import Journal, remove_states, state_file
 from tta_pipeline.models.search import Fit, search
 from tta_pipeline.numerics import discrete
@@ -126,7 +126,7 @@ def _read(
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
     _check(groups, config=config)
     train = groups.pop("train")
-    return Data(
+    data = Data(
         train=train,
         watched=groups,
         bags=bags,
@@ -134,6 +134,8 @@ def _read(
         device=device_named(config.device, key="train.device"),
         objective=fit_objective(config, time_days=train.time_days, event=train.event),
     )
+    _check_loss(data, config=config)
+    return data
 
 
 def _fit_network(
@@ -203,6 +205,27 @@ def _check(groups: dict[str, Group], *, config: Train) -> None:
             f"train.checkpoint: {config.checkpoint} expects {role} patients with events, found {len(groups[role])} "
             f"patients and no event. {remedy} train.checkpoint: last."
         )
+
+
+def _check_loss(data: Data, *, config: Train) -> None:
+    """Refuse a loss that is undefined for all training patients, or for those by whom the epoch is chosen."""
+    name = data.objective.name
+    if not _defined(data.objective, data.train):
+        raise InputError(
+            f"train.loss: {name} expects training patients of whom one had the event before another left, found none "
+            f"among {len(data.train)}. Check the times, or take train.loss: nll."
+        )
+    role = CHOSEN_ON.get(config.checkpoint)
+    if role is not None and not _defined(data.objective, data.watched[role]):
+        raise InputError(
+            f"train.checkpoint: {config.checkpoint} expects {role} patients whom train.loss: {name} can compare, found "
+            f"none among {len(data.watched[role])}. Set train.checkpoint: last, or take another loss."
+        )
+
+
+def _defined(objective: Objective, group: Group) -> bool:
+    times, event = torch.from_numpy(group.time_days), torch.from_numpy(group.event)
+    return objective.loss(torch.zeros(len(group), objective.outputs), time_days=times, event=event) is not None
 
 
 def _scaler(train: Group, bags: Bags, *, standardise_features: bool) -> Scaler:
