@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 
 from benchmarks.decoding import write_slide
 from tta_pipeline.config import BadSlides, Features, Tiles
-from tta_pipeline.io import artifacts
+from tta_pipeline.io import artifacts, batches
 from tta_pipeline.models.encoders import load_encoder
 from tta_pipeline.models.torchvision_import import import_torchvision
 from tta_pipeline.stages import features, tiles
@@ -34,6 +35,7 @@ def study(folder: Path, *, count: int) -> None:
         slides=folder / "slides.csv",
         out=folder / "tiles",
         manifest=folder / "tiles.tsv",
+        quality=folder / "quality.tsv",
         config=Tiles(min_tissue=0.01, max_tiles=count // 2),
         bad_slides=BadSlides(),
     )
@@ -86,10 +88,11 @@ def compare(folder: Path, name: str, *, arguments: argparse.Namespace) -> None:
 def encode(folder: Path, config: Features) -> float:
     """Seconds from the first tile to the last file, as the stage logs them: without loading the encoder."""
     encoder = load_encoder(config)
-    tasks = features._with_tiles(features.batches.read_tasks(folder / "slides.csv"), folder / "tiles.tsv")
+    tasks = features._with_tiles(batches.read_tasks(folder / "slides.csv"), folder / "tiles.tsv")
     started = time.perf_counter()
-    for _, outcome in features._encode(tasks, encoder=encoder, out=folder / "features", config=config, options={}):
-        assert isinstance(outcome, features.batches.Finished)
+    options: dict[str, Any] = {"encoder": encoder, "normaliser": None, "out": folder / "features", "config": config}
+    for _, outcome in features._encode(tasks, **options, options={}):
+        assert isinstance(outcome, batches.Finished)
     return time.perf_counter() - started
 
 
