@@ -39,7 +39,7 @@ def bootstrap_test(differences: NDArray[np.float64]) -> PairedTest:
 
     References
     ----------
-    Davison, Hinkley (1997), Bootstrap Methods and their Application, eq. 4.11.
+    Davison, Hinkley (1997), Bootstrap Methods and their Application, chapter 4.
     """
     reason = percentile_interval(differences, confidence=0.95).reason if len(differences) else "no bootstrap samples"
     defined = differences[np.isfinite(differences)]

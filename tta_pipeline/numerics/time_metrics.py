@@ -63,7 +63,7 @@ def uno_c(*, risk: Floats, test: Outcomes, train: Outcomes) -> Score:
 
     References
     ----------
-    Uno, Cai, Pencina, D'Agostino, Wei, Statistics in Medicine 30 (2011) 1105, eq. 6.
+    Uno, Cai, Pencina, D'Agostino, Wei, Statistics in Medicine 30 (2011) 1105.
     """
     check_outcomes(risk=risk, time_days=test.time_days, event=test.event)
     tau = float(train.time_days.max())
