@@ -21,7 +21,7 @@ CHANCE = 0.5 * (2 * (2 * FRESH + 5) / (9 * FRESH * (FRESH - 1))) ** 0.5
 OPTIONS: dict[str, dict[str, Any]] = {
     "tta": {"shared_dim": 8, "heads": 2},
     "pibd": {"part_patches": PATCHES},
-    # Both terms take from the latent what patches do not know of genes, and here they know nothing of each other.
+    # The agreement, and at so small a width the prior, keep from the rebuilt tokens what patches do not know of genes.
     "ld-cvae": {"agreement_weight": 0.0, "prior_weight": 0.0},
 }
 
