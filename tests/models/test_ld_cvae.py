@@ -13,6 +13,8 @@ from tta_pipeline import model_sections
 from tta_pipeline.models.batch import Batch, Output
 from tta_pipeline.models.ld_cvae import LDCVAE
 from tta_pipeline.models.ld_cvae_parts import Normal, joint
+from tta_pipeline.numerics.metrics import harrell_c
+from tta_pipeline.numerics.survival import cox_loss
 
 
 def ld_cvae(**options: Any) -> LDCVAE:
@@ -89,6 +91,41 @@ def test_a_latent_is_drawn_in_training_and_its_mean_elsewhere() -> None:
     model, whole = ld_cvae(), batch((9, 5))
     assert torch.equal(model(whole).scores, model(whole).scores)
     assert model(whole).losses == {}
+
+
+@torch.no_grad()
+def test_latents_of_gene_sets_are_drawn_in_training_and_their_means_elsewhere() -> None:
+    torch.manual_seed(0)
+    draws, model = 20_000, ld_cvae()
+    part, width = model.differentiation, model.options.hidden_dim
+    part.decoder = nn.Identity()  # so that what it is given comes out
+    common, image = (torch.randn(1, width).expand(draws, -1) for _ in range(2))
+    own, given = part.train()(common, image=image)
+    assert torch.equal(given[..., width:], image[:, None].expand(-1, part.sets, -1))
+    drawn = (given[..., :width] - own.mean) / own.variance.sqrt()  # N(0, 1), (draws, sets, width)
+    assert float(drawn.mean(dim=0).abs().max()) < 4 * draws**-0.5
+    assert float((drawn.std(dim=0) - 1).abs().max()) < 4 * (2 * draws) ** -0.5
+    assert torch.equal(part.eval()(common, image=image)[1][..., :width], own.mean)
+
+
+def test_the_model_learns_from_rebuilt_tokens_alone() -> None:
+    """As it trains from `true_epochs` on, the bag in front of the branches shut; risks are those of evaluation."""
+    model, whole = ld_cvae(), labelled(batch((6,) * 16))
+    for shut in model.body.co_attention.attention.out_proj.parameters():
+        nn.init.zeros_(shut.requires_grad_(False))
+    time_days, event = torch.arange(1.0, 17.0), torch.ones(16, dtype=torch.bool)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    model.train().begin_step(float(model.options.true_epochs))
+    true_nets = [parameter.detach().clone() for parameter in model.body.genes.parameters()]
+    for _ in range(150):
+        optimiser.zero_grad()
+        output = model(whole)
+        loss = cox_loss(output.scores[:, 0], time_days=time_days, event=event)
+        torch.stack([loss, *output.losses.values()]).sum().backward()
+        optimiser.step()
+    assert all(map(torch.equal, true_nets, model.body.genes.parameters()))
+    risk = model.eval()(whole).scores[:, 0].detach().double().numpy()
+    assert harrell_c(risk=risk, time_days=time_days.double().numpy(), event=event.numpy()).value > 0.9
 
 
 def test_true_tokens_are_given_in_the_first_epochs_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """MRePath: its hyperedges, the weights of the modalities, its alignment."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from tests.models.test_baselines import batch, build
+from tests.models.test_baselines import SETS, batch, build
 from tta_pipeline.models.batch import Batch
 from tta_pipeline.models.mrepath import MRePath, Rebalance
 
@@ -16,6 +19,117 @@ def mrepath(**options: Any) -> MRePath:
     model = build("mrepath", **options)
     assert isinstance(model, MRePath)
     return model
+
+
+@torch.no_grad()
+def test_scores_are_those_of_the_formulas() -> None:
+    """One patient at a time, from the weights alone, with dense matrices; torch's own LayerNorm."""
+    model, whole = mrepath(), batch((9, 7))
+    for row, length in enumerate((9, 7)):
+        features = whole.features[row, :length]
+        hidden = F.relu6(_linear(model.patches[3], F.relu6(_linear(model.patches[0], features))))
+        incidence = _incidence(features)
+        for number, layer in enumerate(model.convolutions):
+            hidden = _diffused(layer, F.elu(hidden) if number else hidden, incidence)
+        genes = _gene_tokens(model, whole.expression[row])
+        logits = torch.cat(
+            [net(one.mean(dim=0)) for net, one in zip(model.rebalance.nets, (genes, hidden), strict=True)]
+        )
+        unsure = logits.sigmoid().log()
+        weight = (logits.sigmoid() + unsure.flip(0) / unsure.sum()).softmax(dim=0)
+        tokens = _aligned(model.alignment, weight[0] * genes, weight[1] * hidden)
+        both = torch.cat([_fed_forward(model.feed_forward, one).mean(dim=0) for one in tokens])
+        expected = _linear(model.head, F.relu(_linear(model.hidden[0], both)))
+        torch.testing.assert_close(model(whole).scores[row], expected)
+
+
+def _linear(layer: nn.Module, rows: Tensor) -> Tensor:
+    return rows @ layer.weight.T + layer.bias
+
+
+def _incidence(features: Tensor) -> Tensor:
+    """Patches x hyperedges, the latter by features, then by order, five patches in each."""
+    count = len(features)
+    dense = torch.zeros(count, 2 * count)
+    nearer = torch.cdist(features.double(), features.double()).argsort(dim=1)[:, :5]  # the patch itself among them
+    for patch in range(count):
+        first = min(max(patch - 2, 0), count - 5)
+        dense[nearer[patch], patch] = 1
+        dense[first : first + 5, count + patch] = 1
+    return dense
+
+
+def _diffused(layer: nn.Module, hidden: Tensor, incidence: Tensor) -> Tensor:
+    sizes = incidence.sum(dim=0)
+    means = incidence.T @ hidden / sizes[:, None]
+    own, of_edge = layer.restriction.weight[0].chunk(2)
+    maps = incidence * ((hidden @ own)[:, None] + means @ of_edge + layer.restriction.bias).sigmoid()
+    scale = maps.square().sum(dim=1).rsqrt().diag()
+    return _linear(layer.linear, scale @ maps @ sizes.reciprocal().diag() @ maps.T @ scale @ hidden)
+
+
+def _gene_tokens(model: MRePath, expression: Tensor) -> Tensor:
+    first, second = model.genes[0], model.genes[3]
+    hidden = [
+        F.elu(expression[genes] @ weight + bias)
+        for genes, weight, bias in zip(SETS, first.weight.split([4, 3, 1]), first.bias, strict=True)
+    ]
+    return torch.stack([F.elu(one @ second.weight[number] + second.bias[number]) for number, one in enumerate(hidden)])
+
+
+def _aligned(alignment: nn.Module, genes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+    among = _read(alignment.among_genes, genes, genes, genes)
+    across = _read(alignment.to_patches, among, patches, patches)
+    first, second = alignment.perceptron[0], alignment.perceptron[2]
+    across = alignment.norm(across + _linear(second, F.relu6(_linear(first, across))))
+    read = _read(alignment.to_genes, patches, across, across)
+    return _read(alignment.last, across + genes, read + patches, read), read
+
+
+def _read(module: nn.Module, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    attention = module.attention
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    query, key, value = (
+        (tokens @ weight.T + bias).unflatten(1, (4, 2)).transpose(0, 1)  # (heads, tokens, 2)
+        for tokens, weight, bias in zip((queries, keys, values), weights, biases, strict=True)
+    )
+    read = (query @ key.mT / 2**0.5).softmax(dim=-1) @ value
+    return module.norm(queries + _linear(attention.out_proj, read.transpose(0, 1).flatten(1)))
+
+
+def _fed_forward(layers: nn.Module, tokens: Tensor) -> Tensor:
+    return layers[5](_linear(layers[4], F.gelu(_linear(layers[1], layers[0](tokens)))))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("sure", "expected"), [("genes", (2.0, 0.0)), ("patches", (0.0, 2.0))])
+def test_tokens_of_the_modality_that_is_sure_have_the_larger_weight(sure: str, expected: tuple[float, float]) -> None:
+    model, whole = mrepath(), batch((9, 5))
+    for net, name in zip(model.rebalance.nets, ("genes", "patches"), strict=True):
+        net[2].bias.fill_(1e3 if name == sure else -1e3)
+    seen: list[tuple[Tensor, Tensor]] = []
+    model.alignment.register_forward_pre_hook(
+        lambda _, genes, others: seen.append((genes[0], others["patches"])), with_kwargs=True
+    )
+    model(whole)
+    weight = torch.tensor(expected).softmax(dim=0)
+    torch.testing.assert_close(seen[0][0], weight[0] * model.genes(whole.expression))
+    torch.testing.assert_close(seen[0][1], weight[1] * model.diffused(whole))
+
+
+@torch.no_grad()
+def test_what_a_convolution_gives_is_dropped_from_before_the_next() -> None:
+    model, whole = mrepath(dropout=0.5), batch((64,))
+    model.train()
+    given: list[tuple[Tensor, Tensor]] = []
+    for convolution in model.convolutions:
+        convolution.register_forward_hook(lambda _, taken, gave: given.append((taken[0], gave)))
+    last = model.diffused(whole)
+    for (_, gave), (taken, _) in pairwise(given):
+        dropped = taken == 0
+        assert 0.4 < float(dropped.float().mean()) < 0.6
+        torch.testing.assert_close(taken, torch.where(dropped, 0.0, 2 * F.elu(gave)))
+    assert torch.equal(last[0], given[-1][1])
 
 
 def test_hyperedges_are_of_size_five_include_the_centre_and_stay_in_the_bag() -> None:

@@ -68,6 +68,21 @@ def test_encoder_layer_drops_entries_of_the_attention() -> None:
     assert float(chance.std()) == pytest.approx(64**-0.5, rel=0.2)
 
 
+@torch.no_grad()
+def test_encoder_layer_varies_in_training_as_that_of_torch_does() -> None:
+    """Moments over many draws: what is dropped, and where, shows in the spread of each output."""
+    torch.manual_seed(0)
+    draws, module = 20_000, EncoderLayer(8, heads=2, hidden=12, dropout=0.3).train()
+    for weights in module.parameters():  # either sublayer's part is as large as the residual
+        weights.mul_(2.0)
+    tokens = torch.randn(3, 8).expand(draws, -1, -1)
+    ours, theirs = (layer(tokens).double() for layer in (module, module.layer))  # (draws, 3, 8)
+    error = (2 / draws) ** 0.5  # of a difference of two means, in standard deviations of a draw
+    for first, second in ((ours, theirs), ((ours - ours.mean(dim=0)).square(), (theirs - theirs.mean(dim=0)).square())):
+        apart = (first.mean(dim=0) - second.mean(dim=0)) / second.std(dim=0)
+        assert float(apart.abs().max()) < 4 * error
+
+
 def test_cross_attention_is_its_formula() -> None:
     torch.manual_seed(0)
     module, (tokens, mask), queries = CrossAttention(8), bags(8), torch.randn(3, 2, 8)

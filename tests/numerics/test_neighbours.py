@@ -17,7 +17,8 @@ def points() -> torch.Tensor:
     return drawn.masked_fill(~MASK[..., None], torch.nan)
 
 
-@pytest.mark.parametrize("entries", [1, 2**24])
+# A row at a time; parts of 7 rows of a bag of 30, the last one shorter; two bags at a time; all at once.
+@pytest.mark.parametrize("entries", [1, 7 * 30, 2 * 30**2, 2**24])
 def test_the_nearest_are_those_of_a_search_tree(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "_CHUNK_ENTRIES", entries)
     index, valid = nearest(points(), mask=MASK, count=4)
@@ -30,6 +31,28 @@ def test_the_nearest_are_those_of_a_search_tree(entries: int, monkeypatch: pytes
         assert valid[row, :length, :size].all()
         assert not valid[row, :, size:].any()
         assert not valid[row, length:].any()
+
+
+@pytest.mark.parametrize("entries", [1, 7 * 30, 2 * 30**2])
+def test_no_more_distances_than_asked_are_worked_on_and_the_neighbours_are_the_same(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, valid = nearest(points(), mask=MASK, count=4)
+    sizes: list[int] = []
+    product = torch.baddbmm
+
+    def watched(*arguments: torch.Tensor, **options: float) -> torch.Tensor:
+        distances = product(*arguments, **options)
+        sizes.append(distances.numel())
+        return distances
+
+    monkeypatch.setattr(torch, "baddbmm", watched)
+    monkeypatch.setattr(neighbours, "_CHUNK_ENTRIES", entries)
+    parts, there = nearest(points(), mask=MASK, count=4)
+    assert torch.equal(there, valid)
+    assert torch.equal(parts[there], index[valid])
+    assert max(sizes) <= max(entries, 30)  # a row is never cut
+    assert sum(sizes) == 4 * 30**2
 
 
 def test_a_window_is_in_the_bag_and_has_the_token_in_its_middle_where_it_can() -> None:

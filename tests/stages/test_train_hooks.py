@@ -13,6 +13,7 @@ from tests.stages.test_train import bytes_of, trained
 from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
+from tta_pipeline.io.fold import Group
 from tta_pipeline.model_sections import MMP, PIBD, Architecture
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
@@ -68,6 +69,20 @@ def test_a_training_that_goes_on_does_not_fit_again(
             trained(study)
     assert len(trained(study).history["rho"]) == 3
     assert len(fits) == 1
+
+
+def test_weighted_sampling_shows_each_bin_with_and_without_events_equally_often() -> None:
+    """Forty events, one after another, and forty censored patients, of whom four before the middle event."""
+    event = np.arange(80) < 40
+    time_days = np.concatenate([np.arange(1.0, 41.0), np.linspace(2.5, 18.5, 4), np.linspace(22.5, 57.5, 36)])
+    names, patches = [f"P{row:02d}" for row in range(80)], np.ones(80, dtype=np.int64)
+    group = Group(names, time_days=time_days, event=event, n_patches=patches, expression=np.zeros((80, 1), np.float32))
+    options = config.Train(sampling="weighted", bins=2, batch_size=32)
+    generator = np.random.default_rng(0)
+    drawn = [training._members(group, generator=generator, config=options) for _ in range(50)]
+    rows = np.concatenate([np.concatenate(batches) for batches in drawn])
+    kinds = np.bincount(2 * (time_days > 20.5)[rows] + event[rows]) / len(rows)
+    np.testing.assert_allclose(kinds, 1 / 4, atol=0.03)
 
 
 def test_outcomes_are_given_in_training_alone_and_only_where_a_model_asks(

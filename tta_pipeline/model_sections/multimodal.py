@@ -15,6 +15,11 @@ class LateFusion(Architecture):
     attention_dim: int = Field(256, ge=1, description="width of the attention")
     hidden_dim: int = Field(256, ge=1, description="width of either modality, and of both")
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout of either modality")
+    fusion: Literal["concat", "bilinear", "sum"] = Field(
+        "concat",
+        description="vectors of the modalities side by side, or their gated outer product; sum: a risk of the patches "
+        "plus one of the genes",
+    )
 
 
 class SurvPath(Architecture):

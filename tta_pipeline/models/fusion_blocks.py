@@ -6,6 +6,8 @@ Chen et al., "Pathomic Fusion", IEEE Trans. Med. Imaging 2020: gated Kronecker f
 Chen et al., "Multimodal Co-Attention Transformer", ICCV 2021: both fusions, and their widths.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,6 +59,11 @@ class BilinearFusion(nn.Module):
         outer = left[:, :, None] * right[:, None, :]  # (batch, 33, 33)
         fused: Tensor = self.mix(outer.flatten(1))
         return fused
+
+
+def fusion_of(kind: Literal["concat", "bilinear"], *, width: int, dropout: float) -> nn.Module:
+    """The fusion of that name; nothing is dropped in a concatenation."""
+    return ConcatFusion(width) if kind == "concat" else BilinearFusion(width, dropout=dropout)
 
 
 class _Gated(nn.Module):

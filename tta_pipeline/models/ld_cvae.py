@@ -20,7 +20,8 @@ class LDCVAE(RiskModel):
     sends no gradient to them. Latents are drawn in training alone, elsewhere their means stand for them. The order of
     patches in the bag matters, as it does to TransMIL.
 
-    One decoder serves all gene sets, each of which has a latent of its own.
+    One decoder serves all gene sets, each of which has a latent of its own. The agreement draws the latent of genes to
+    that of the bag: a risk in genes of which the patches know nothing can be lost from the rebuilt tokens.
 
     References
     ----------

@@ -8,7 +8,7 @@ from tta_pipeline import model_sections
 from tta_pipeline.models.batch import Batch, Output, RiskModel
 from tta_pipeline.models.blocks import ReLULayer
 from tta_pipeline.models.branch import Branch
-from tta_pipeline.models.fusion_blocks import BilinearFusion, ConcatFusion
+from tta_pipeline.models.fusion_blocks import fusion_of
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.token_blocks import CrossAttention
 
@@ -18,11 +18,8 @@ class Branches(nn.Module):
 
     def __init__(self, options: model_sections.CoAttention):
         super().__init__()
-        width = options.hidden_dim
         self.histology, self.genomics = Branch(options), Branch(options)
-        self.fusion: nn.Module = (
-            ConcatFusion(width) if options.fusion == "concat" else BilinearFusion(width, dropout=options.dropout)
-        )
+        self.fusion = fusion_of(options.fusion, width=options.hidden_dim, dropout=options.dropout)
 
     def forward(self, *, histology: Tensor, genes: Tensor, bag: Tensor | None = None) -> Tensor:
         """Vectors (parts, width).

@@ -31,15 +31,21 @@ def nearest(points: Tensor, *, mask: Tensor, count: int) -> tuple[Tensor, Tensor
 
 
 def _others(points: Tensor, *, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Nearest other tokens of some bags, so many rows of the distances at a time as are worked on."""
     points = points.masked_fill(~mask[..., None], 0.0)
     centre = points.sum(dim=1, keepdim=True) / mask.sum(dim=1)[:, None, None]
     points = points - centre  # what all have in common would cost digits
     lengths = points.square().sum(dim=2)
-    distances = torch.baddbmm(lengths[:, None], points, points.mT, alpha=-2)  # (batch, n, n), up to |x_i|^2
-    distances = distances.masked_fill(~mask[:, None], torch.inf)
-    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    least = distances.topk(min(count, points.shape[1] - 1), dim=2, largest=False)
-    return least.indices, least.values.isfinite() & mask[..., None]
+    height = max(1, _CHUNK_ENTRIES // (len(points) * points.shape[1]))
+    found = []
+    for first in range(0, points.shape[1], height):
+        rows = points[:, first : first + height]
+        distances = torch.baddbmm(lengths[:, None], rows, points.mT, alpha=-2)  # (batch, rows, n), up to |x_i|^2
+        distances = distances.masked_fill_(~mask[:, None], torch.inf)
+        distances.diagonal(offset=first, dim1=1, dim2=2).fill_(torch.inf)
+        found.append(distances.topk(min(count, points.shape[1] - 1), dim=2, largest=False))
+    values, index = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    return index, values.isfinite() & mask[..., None]
 
 
 def window(mask: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
