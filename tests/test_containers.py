@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_both_recipes_start_from_one_image_of_a_supported_python() -> None:
 def test_the_container_of_docker_does_not_run_as_root() -> None:
     last = re.findall(r"^(USER|RUN|ENTRYPOINT) .*$", DOCKER, flags=re.MULTILINE)
     assert last[-2:] == ["USER", "ENTRYPOINT"]
+
+
+def test_the_container_of_docker_runs_as_a_user_whom_it_does_not_know() -> None:
+    lines = re.findall(r"^ENV (.+)$", DOCKER, flags=re.MULTILINE)
+    environment = dict(setting.split("=") for line in lines for setting in line.split())
+    program = "import getpass, pathlib, pwd; del pwd.getpwuid; print(getpass.getuser(), pathlib.Path.home())"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("tta /tmp\n", "")
 
 
 @pytest.mark.parametrize("build", ["gpu", ""])
