@@ -21,7 +21,10 @@ def test_both_recipes_copy_the_same_files_which_exist() -> None:
     copied = set(re.findall(r"^    (\S+) /opt/tta-pipeline/$", APPTAINER, flags=re.MULTILINE))
     assert copied == docker_copies()
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    installed, run = {"pyproject.toml", "requirements.lock", "constraints.txt"}, {"Snakefile", "workflow", "tta_pipeline"}
+    installed, run = (
+        {"pyproject.toml", "requirements.lock", "constraints.txt"},
+        {"Snakefile", "workflow", "tta_pipeline"},
+    )
     assert installed | run | {"environment.yml"} <= copied  # Snakemake notes its content for each job
 
 
