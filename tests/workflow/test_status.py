@@ -1,5 +1,6 @@
 """What a run says of itself at its end, and that `status` sees as outdated what Snakemake would run again."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def test_a_killed_job_is_named_at_the_end(
     assert states(study, capsys)["train"] == "1 done, 1 begun"
 
 
+def test_a_job_of_many_files_is_told_in_few_words(study: Workflow) -> None:
+    """Without the `quiet` of the default profile, as the profiles of clusters have it."""
+    (study.folder / "pydantic.py").write_text("raise ImportError('absent')", encoding="utf-8")
+    done = study.run("--quiet", "host", "--forcerun", "report", "--until", "report")
+    assert re.search(r"^    output: (\S+, ){8}and \d+ more$", done.stderr, flags=re.MULTILINE)
+    assert "        python -m tta_pipeline report ... 2> logs/report/report.log\n" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) < 500
+
+
 def test_logs_are_listed_where_the_python_of_snakemake_has_no_package(study: Workflow) -> None:
     """The folder in which Snakemake runs comes first where Python looks for modules."""
     (study.folder / "pydantic.py").write_text("raise ImportError('absent')", encoding="utf-8")
@@ -58,7 +68,8 @@ def test_logs_are_listed_where_the_python_of_snakemake_has_no_package(study: Wor
 
 
 def test_a_run_begins_and_ends_with_the_state_of_the_study(study: Workflow) -> None:
-    shutil.rmtree(study.folder / "results" / "report")
+    for folder in ("results", "logs"):
+        shutil.rmtree(study.folder / folder / "report")
     said = study.succeed()
     before, after = said.index("report: 1 missing"), said.index("report: 1 done")
     assert before < after

@@ -7,7 +7,7 @@ import sys
 from snakemake.logging import logger
 
 STUDY = ".snakemake/study.json"  # the config; written when a run begins, so that what is older is no work of it
-LAST_LINES = 10
+LAST_LINES, MOST_FILES = 10, 8
 
 
 def print_status(*more):
@@ -42,12 +42,19 @@ def last_lines(log):
 
 
 def shorten(record):
-    """In place of the kilobytes of a failed command: its stage, its log, and how that ends."""
-    command = r"(?s)Command '.*?(python -m tta_pipeline \w+) .* 2> (\S+)' (returned|died)"
-    if isinstance(record.msg, str) and (found := re.search(command, record.msg)):
+    """Of a job its stage, log and first files, not the kilobytes of its command, nor the names of a thousand inputs."""
+    command = r"(python -m tta_pipeline \w+) .* 2> (\S+)"
+    failed = rf"(?s)Command '.*?{command}' (returned|died)"
+    if isinstance(record.msg, str) and (found := re.search(failed, record.msg)):
         stage, log, how = found.groups()
         ends = "".join(f"\n  {line}" for line in last_lines(Path(log)))
         record.msg = f"{record.msg[:found.start()]}{stage} {how}{record.msg[found.end():]}\n{log} ends so:{ends}"
+    for kind in ("input", "output"):
+        files = getattr(record, kind, None) or []
+        if len(files) > MOST_FILES:
+            setattr(record, kind, [*files[:MOST_FILES], f"and {len(files) - MOST_FILES} more"])
+    if getattr(record, "shellcmd", None):
+        record.shellcmd = re.sub(command, r"\1 ... 2> \2", record.shellcmd, flags=re.DOTALL)
     return True
 
 
