@@ -5,6 +5,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 def has_changed(source: Path, *, since: Path, directory: Path) -> bool:
@@ -26,19 +27,28 @@ def has_changed(source: Path, *, since: Path, directory: Path) -> bool:
     -------
     False for a file that the job did not read, or that has the content of then.
     """
-    name = base64.urlsafe_b64encode(str(since.relative_to(directory)).encode()).decode()
-    note = directory / ".snakemake" / "metadata" / name
-    if not note.is_file():
-        return True
-    try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:  # it is being written
-        return True
+    noted = _note_of(since, directory)
     read = str(source.relative_to(directory))
     if read not in noted.get("input", [read]):
         return False
     checksum = (noted.get("input_checksums") or {}).get(read)
     return checksum is None or checksum != f"sha256:{_sha256(source, source.stat().st_mtime_ns)}"
+
+
+def _note_of(output: Path, directory: Path) -> dict[str, Any]:
+    name = base64.urlsafe_b64encode(str(output.relative_to(directory)).encode()).decode()
+    note = directory / ".snakemake" / "metadata" / name
+    return _read(note, note.stat().st_mtime_ns) if note.is_file() else {}
+
+
+@cache
+def _read(note: Path, _mtime_ns: int) -> dict[str, Any]:
+    """A note; nothing where it is being written. A job may read hundreds of files, so each is read once."""
+    try:
+        noted: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return {}
+    return noted
 
 
 @cache
