@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -20,7 +21,11 @@ def test_both_recipes_copy_the_same_files_which_exist() -> None:
     copied = set(re.findall(r"^    (\S+) /opt/tta-pipeline/$", APPTAINER, flags=re.MULTILINE))
     assert copied == docker_copies()
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    assert {"pyproject.toml", "requirements.lock", "constraints.txt", "Snakefile", "workflow", "tta_pipeline"} <= copied
+    installed, run = (
+        {"pyproject.toml", "requirements.lock", "constraints.txt"},
+        {"Snakefile", "workflow", "tta_pipeline"},
+    )
+    assert installed | run | {"environment.yml"} <= copied  # Snakemake notes its content for each job
 
 
 def test_both_recipes_start_from_one_image_of_a_supported_python() -> None:
@@ -33,6 +38,14 @@ def test_both_recipes_start_from_one_image_of_a_supported_python() -> None:
 def test_the_container_of_docker_does_not_run_as_root() -> None:
     last = re.findall(r"^(USER|RUN|ENTRYPOINT) .*$", DOCKER, flags=re.MULTILINE)
     assert last[-2:] == ["USER", "ENTRYPOINT"]
+
+
+def test_the_container_of_docker_runs_as_a_user_whom_it_does_not_know() -> None:
+    lines = re.findall(r"^ENV (.+)$", DOCKER, flags=re.MULTILINE)
+    environment = dict(setting.split("=") for line in lines for setting in line.split())
+    program = "import getpass, pathlib, pwd; del pwd.getpwuid; print(getpass.getuser(), pathlib.Path.home())"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("tta /tmp\n", "")
 
 
 @pytest.mark.parametrize("build", ["gpu", ""])

@@ -34,7 +34,7 @@ STAGES = {
 }
 COMMANDS = {
     "check": "read everything of a study but pixels, and say who is in and every problem",
-    "status": "how far a study is: what is done, begun, failed and missing",
+    "status": "how far a study is: what is done, outdated, begun, failed and missing",
     "table": "models by cohorts, from the reports of several studies",
     "sheet": "write the sheet of slides from a folder of downloads",
 }

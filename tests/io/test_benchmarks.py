@@ -1,10 +1,12 @@
 """Time and memory of jobs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tta_pipeline.errors import ArtifactError
-from tta_pipeline.io.benchmarks import read_benchmarks, read_training_jobs
+from tta_pipeline.io.benchmarks import benchmarks_of, read_benchmarks, read_training_jobs
 
 
 def test_benchmarks_are_summed_by_stage(tmp_path):
@@ -41,3 +43,11 @@ def test_jobs_of_the_train_stage_are_found_by_their_paths(tmp_path):
     table = read_training_jobs(paths)
     assert table.to_numpy().tolist() == [["tta", 0, 1, 2, 15, 100], ["late-fusion", 10, 0, 0, 15, 100]]
     assert list(read_training_jobs([]).columns) == list(table.columns)
+
+
+def test_benchmarks_of_models_and_batches_that_the_study_had_once_are_left_out():
+    names = ["cohort/cohort", "train/tta/r0_f1_s2", "evaluate/tta/r0_f1_s2", "train/old/r0_f1_s2", "train/tta/r1_f1_s2"]
+    names += ["tiles/b0001", "features/b0001", "features/b0002"]
+    paths = [Path("benchmarks", f"{name}.tsv") for name in names]
+    kept = benchmarks_of(paths, fits={("tta", 0, 1, 2)}, batches={"b0001"})
+    assert kept == [paths[index] for index in (0, 1, 2, 5, 6)]

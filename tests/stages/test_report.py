@@ -283,8 +283,10 @@ def test_two_seeds_are_averaged_and_their_spread_is_shown(tmp_path):
 def test_from_the_command_line_with_benchmarks(study, tmp_path):
     given, _ = study
     benchmark = tmp_path / "benchmarks" / "train" / "tta" / "r0_f0_s0.tsv"
-    benchmark.parent.mkdir(parents=True)
-    benchmark.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\t-\n")
+    of_old = tmp_path / "benchmarks" / "train" / "old" / "r0_f0_s0.tsv"
+    for path, seconds in ((benchmark, 12.5), (of_old, 99.5)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:12\t-\n")
     arguments = [
         "report",
         "--out",
@@ -293,6 +295,7 @@ def test_from_the_command_line_with_benchmarks(study, tmp_path):
         '{"bootstrap": 100}',
         "--benchmarks",
         str(benchmark),
+        str(of_old),
     ]
     for name, value in given.items():
         arguments += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
@@ -300,6 +303,7 @@ def test_from_the_command_line_with_benchmarks(study, tmp_path):
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Time and memory" in text
     assert "12.5" in text
+    assert "99.5" not in text  # of a model that the study has no more
     costs = read(tmp_path / "out", "costs").set_index("model")
     assert costs.loc["tta", ["n_fits", "n_jobs", "n_parameters", "epochs"]].tolist() == [3, 1, 1234, 3]
     assert costs.loc["tta", "seconds_per_epoch"] == pytest.approx(12.5 / 3)

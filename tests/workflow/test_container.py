@@ -3,10 +3,13 @@
 The stand-in runs the command on this machine. That an image is built, found and enters the container is not shown.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+from tests.test_containers import docker_copies
 from tests.workflow.conftest import Workflow
 
 STAND_IN = """\
@@ -38,6 +41,18 @@ def test_a_rule_runs_in_the_image_that_the_user_names(
     study.succeed("--sdm", "apptainer", "--forcerun", "splits", "--until", "splits")
     (call,) = [line for line in notes.read_text(encoding="utf-8").splitlines() if "tta_pipeline splits" in line]
     assert f" {image} bash -c " in call
+
+
+def test_what_the_recipes_copy_is_enough_to_run_a_rule(study: Workflow, tmp_path: Path) -> None:
+    checkout = tmp_path / "opt"
+    checkout.mkdir()
+    for name in docker_copies():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, checkout / name)
+    (checkout / "profiles").symlink_to("workflow/profiles")
+    text = study.succeed("--snakefile", str(checkout / "Snakefile"), "--forcerun", "splits", "--until", "splits")
+    assert "(Rule: splits)" in text
+    assert "profiles/default" in text
 
 
 def test_without_an_image_nothing_runs(study: Workflow, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

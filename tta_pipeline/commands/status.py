@@ -1,55 +1,19 @@
-"""What of a study is done, begun, failed and missing, from its artifacts alone."""
+"""What of a study is done, begun, failed and missing, from its artifacts and logs alone."""
 
-import itertools
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
 from tta_pipeline import config
-from tta_pipeline.errors import InputError
-from tta_pipeline.io import tables
+from tta_pipeline.errors import ArtifactError, InputError
+from tta_pipeline.io import jobs, tables
 
-_ERROR = "error: "
-_MOST_SHOWN, _MOST_LINES = 20, 5
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A job of the workflow: what it makes last, and its log; a long one keeps a journal beside its output."""
-
-    name: str
-    output: Path
-    log: Path
-
-    @property
-    def state(self) -> str:
-        """done, failed (its log ends in an error), begun (it kept a journal), or missing."""
-        if self.output.is_file():
-            return "done"
-        if self.reason:
-            return "failed"
-        return "begun" if any(self.output.parent.glob(f"{self.output.name}*.partial")) else "missing"
-
-    @property
-    def reason(self) -> str:
-        """The last error in the log with the lines that belong to it, or ""."""
-        if not self.log.is_file():
-            return ""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        starts = [number for number, line in enumerate(lines) if line.startswith((_ERROR, "Traceback", "MemoryError"))]
-        if not starts:
-            return ""
-        if lines[starts[-1]].startswith("Traceback"):
-            return lines[-1]
-        more = itertools.takewhile(lambda line: line.startswith("  "), lines[starts[-1] + 1 :])
-        return "\n  ".join([lines[starts[-1]].removeprefix(_ERROR), *itertools.islice(more, _MOST_LINES)])
+_STATES = ("done", "outdated", "begun", "failed", "missing")
+_MOST_SHOWN = 20
 
 
-def run(*, study: Path, directory: Path = Path()) -> None:
+def run(*, study: Path, directory: Path = Path(), ended: Path | None = None) -> None:
     """Print how far a study is: slides, patients, folds and fits done of all, and what failed and why.
 
     Parameters
@@ -58,86 +22,80 @@ def run(*, study: Path, directory: Path = Path()) -> None:
         The study's config file.
     directory
         Where it runs, as Snakemake's `--directory`.
+    ended
+        A file that was written at the start of a run that has ended: a job that began since and left neither result nor
+        error was killed. Without it such a job has begun.
 
     Raises
     ------
     InputError
         Jobs have failed: names each with the reason and its log.
     """
-    options = config.load(study)
-    results = directory / "results"
     failed: list[str] = []
-    for stage, jobs in _stages(options, directory):
-        states = pd.Series([job.state for job in jobs]).value_counts().to_dict()
-        said = ", ".join(
-            f"{states[state]} {state}" for state in ("done", "begun", "failed", "missing") if state in states
-        )
-        sys.stdout.write(f"{stage}: {said}{_detail(stage, results)}\n")
-        failed += [f"{stage} {job.name}: {job.reason} ({job.log})" for job in jobs if job.state == "failed"]
-    page = results / "report" / "index.html"
-    sys.stdout.write(
-        f"results: {results}; logs: {directory / 'logs'}; report: {page if page.is_file() else 'none yet'}\n"
-    )
+    for stage, own in jobs.of_study(config.load(study), directory).items():
+        killed = [] if ended is None else [job for job in own if job.ended_silently(ended)]
+        states = Counter("failed" if job in killed else job.state for job in own)
+        said = ", ".join(f"{states[state]} {state}" for state in _STATES if states[state])
+        sys.stdout.write(f"{stage}: {said}{_detail(stage, directory / 'results')}\n")
+        for job in own:
+            name = f"{stage} {job.name}".rstrip()
+            if job in killed:
+                failed.append(f"{name}: {_last_words(job)}")
+            elif job.state == "failed":
+                failed.append(f"{name}: {job.reason} ({job.log})")
+    results, page = directory / "results", directory / "results" / "report" / "index.html"
+    written = page if page.is_file() else "none yet"
+    sys.stdout.write(f"results: {results}; logs: {directory / 'logs'}; report: {written}\n")
     if failed:
         shown = "\n".join(f"  {line}" for line in failed[:_MOST_SHOWN])
         more = f"\n  and {len(failed) - _MOST_SHOWN} more" if len(failed) > _MOST_SHOWN else ""
         raise InputError(f"expected jobs that succeed, found {len(failed)} that failed:\n{shown}{more}")
 
 
-def _stages(options: config.Study, directory: Path) -> Iterator[tuple[str, list[_Job]]]:
-    """The jobs of each stage that are known so far, in the order of the stages."""
-    results, logs = directory / "results", directory / "logs"
-    yield "cohort", [_Job("", results / "cohort" / "patients.tsv", logs / "cohort" / "cohort.log")]
-    for stage in ("tiles", "features"):
-        jobs = [_batch_job(stage, batch, results, logs) for batch in _batches(results)]
-        if jobs:
-            yield stage, jobs
-    yield "pathways", [_Job("", results / "pathways.h5", logs / "pathways" / "pathways.log")]
-    yield "splits", [_Job("", results / "splits.tsv", logs / "splits" / "splits.log")]
-    fits = [
-        f"{model}/r{repeat}_f{fold}_s{seed}"
-        for model in options.models
-        for repeat in range(options.splits.repeats)
-        for fold in range(options.splits.folds)
-        for seed in options.train.seeds
-    ]
-    for stage in ("train", "evaluate"):
-        yield stage, [_fit_job(stage, fit, results, logs) for fit in fits]
-    yield "report", [_Job("", results / "report" / "index.html", logs / "report" / "report.log")]
-
-
-def _batches(results: Path) -> list[str]:
-    memory = results / "cohort" / "batches.tsv"
-    if not memory.is_file():
-        return []
-    return list(dict.fromkeys(tables.read_table(memory, columns=tables.BATCHES)["batch"]))
-
-
-def _batch_job(stage: str, batch: str, results: Path, logs: Path) -> _Job:
-    manifest = results / stage / "batches" / f"{batch}.tsv"
-    return _Job(batch, manifest, logs / stage / f"{batch}.log")
-
-
-def _fit_job(stage: str, fit: str, results: Path, logs: Path) -> _Job:
-    output = results / stage / f"{fit}.h5"
-    return _Job(fit, output, logs / stage / f"{fit}.log")
+def _last_words(job: jobs.Job) -> str:
+    """What is known of a job that was killed."""
+    where = f"{job.log}; its scheduler's: {job.scheduler_logs[0]}" if job.scheduler_logs else f"{job.log}"
+    said = f"; its last line: {job.last_line}" if job.last_line else ""
+    return f"ended without a word: killed, or out of memory or time ({where}{said})"
 
 
 def _detail(stage: str, results: Path) -> str:
     """Patients and slides of a stage, where that says more than its jobs."""
-    if stage == "cohort" and (results / "cohort" / "patients.tsv").is_file():
-        patients = tables.read_table(results / "cohort" / "patients.tsv", columns=tables.PATIENTS)
-        slides = tables.read_table(results / "cohort" / "slides.tsv", columns=tables.SLIDES)
-        return f" ({len(patients)} patients with {int(patients['event'].sum())} events, {len(slides)} slides)"
-    if stage in ("tiles", "features"):
-        total = len(tables.read_table(results / "cohort" / "batches.tsv", columns=tables.BATCHES))
-        done, left_out = _slides_done(results / stage / "batches")
-        return f" (slides: {done} of {total} done{f', {left_out} left out' if left_out else ''})"
-    if stage == "splits" and (results / "splits.tsv").is_file():
-        splits = tables.read_table(results / "splits.tsv", columns=tables.SPLITS)
-        parts = len(splits[["repeat", "fold"]].drop_duplicates())
-        return f" ({splits['patient_id'].nunique()} patients in {parts} folds)"
-    return ""
+    try:
+        if stage == "cohort":
+            said = _of_cohort(results / "cohort")
+        elif stage in ("tiles", "features"):
+            said = _of_slides(results, stage)
+        else:
+            said = _of_splits(results / "splits.tsv") if stage == "splits" else ""
+    except (ArtifactError, InputError) as error:
+        said = str(error)
+    return f" ({said})" if said else ""
+
+
+def _of_cohort(folder: Path) -> str:
+    said = []
+    if (folder / "patients.tsv").is_file():
+        patients = tables.read_table(folder / "patients.tsv", columns=tables.PATIENTS)
+        said.append(f"{len(patients)} patients with {int(patients['event'].sum())} events")
+    if (folder / "slides.tsv").is_file():
+        said.append(f"{len(tables.read_table(folder / 'slides.tsv', columns=tables.SLIDES))} slides")
+    return ", ".join(said)
+
+
+def _of_slides(results: Path, stage: str) -> str:
+    memory = results / "cohort" / "batches.tsv"
+    total = f" of {len(tables.read_table(memory, columns=tables.BATCHES))}" if memory.is_file() else ""
+    done, left_out = _slides_done(results / stage / "batches")
+    return f"slides: {done}{total} done{f', {left_out} left out' if left_out else ''}"
+
+
+def _of_splits(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    splits = tables.read_table(path, columns=tables.SPLITS)
+    parts = len(splits[["repeat", "fold"]].drop_duplicates())
+    return f"{splits['patient_id'].nunique()} patients in {parts} folds"
 
 
 def _slides_done(folder: Path) -> tuple[int, int]:

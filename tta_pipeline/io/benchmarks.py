@@ -1,7 +1,7 @@
 """Time and memory of jobs, from the benchmark files that Snakemake writes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from tta_pipeline.errors import ArtifactError
 
 _FIT = re.compile(r"r(\d+)_f(\d+)_s(\d+)\.tsv")
+_BATCH = re.compile(r"b\d+\.tsv")
 _STAGES = ["stage", "jobs", "total_s", "longest_s", "max_rss_mb"]
 _JOBS = ["name", "repeat", "fold", "seed", "s", "max_rss_mb"]
 
@@ -61,6 +62,30 @@ def read_training_jobs(paths: Sequence[Path]) -> pd.DataFrame:
         measured = _read(path)
         rows.append((path.parent.name, *map(int, fit.groups()), measured["s"].mean(), measured["max_rss"].max()))
     return pd.DataFrame(rows, columns=_JOBS)
+
+
+def benchmarks_of(
+    paths: Sequence[Path], *, fits: Collection[tuple[str, int, int, int]], batches: Collection[str]
+) -> list[Path]:
+    """Those benchmark files that are of a study as it is now: files of models and batches that it had once stay behind.
+
+    Parameters
+    ----------
+    paths
+        `.../<model>/r<repeat>_f<fold>_s<seed>.tsv`, `.../<batch>.tsv`, and others, which are all kept.
+    fits
+        Name of the model, repeat, fold and seed.
+    batches
+        Names like b0001.
+    """
+
+    def is_known(path: Path) -> bool:
+        if fit := _FIT.fullmatch(path.name):
+            repeat, fold, seed = map(int, fit.groups())
+            return (path.parent.name, repeat, fold, seed) in fits
+        return path.stem in batches or not _BATCH.fullmatch(path.name)
+
+    return [path for path in paths if is_known(path)]
 
 
 def _stage(path: Path) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tta_pipeline.config import Report
 from tta_pipeline.io import hdf5, provenance, report_page, report_tables, tables
-from tta_pipeline.io.benchmarks import read_benchmarks, read_training_jobs
+from tta_pipeline.io.benchmarks import benchmarks_of, read_benchmarks, read_training_jobs
 from tta_pipeline.io.truth import read_truth
 from tta_pipeline.numerics import findings, flow
 from tta_pipeline.numerics.scores import training_outcomes
@@ -58,7 +58,7 @@ def run(
     quality
         Tables of quality of the tiles jobs.
     benchmarks
-        Snakemake's benchmark files of the jobs.
+        Snakemake's benchmark files of the jobs; those of fits and batches that are not given count for nothing.
 
     Raises
     ------
@@ -88,7 +88,8 @@ def run(
         config=config,
     )
     made["groups"] = group_table(groups)
-    made["costs"] = cost_table(fit_table(checkpoints), read_training_jobs(benchmarks))
+    fits = fit_table(checkpoints)
+    made["costs"] = cost_table(fits, read_training_jobs(benchmarks))
     made |= make_cohort(
         cohort,
         roles,
@@ -106,7 +107,8 @@ def run(
         confidence=config.confidence,
         tiled=bool(quality),
     )
-    stages = read_benchmarks(benchmarks)
+    known = set(fits[["name", "repeat", "fold", "seed"]].itertuples(index=False, name=None))
+    stages = read_benchmarks(benchmarks_of(benchmarks, fits=known, batches={path.stem for path in manifests}))
     warnings = [
         *_warnings(made, found=found, roles=roles, sets=sets, without=config.without),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
