@@ -118,6 +118,11 @@ def feature_manifests(wildcards):
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
 
 
+def tiled_batches(wildcards):
+    """Manifests of the tiles of all batches."""
+    return expand("results/tiles/batches/{batch}.tsv", batch=list(batches()))
+
+
 def quality_tables(wildcards):
     """What quality control of the tiles found, for all batches."""
     return expand("results/tiles/batches/{batch}.quality.tsv", batch=list(batches()))
