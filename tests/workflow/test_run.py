@@ -132,8 +132,8 @@ def test_a_slide_that_has_gone_is_named_with_its_row(study: Workflow) -> None:
     assert study.planned()["tiles"] == 2
     done = study.run("--until", "tiles")
     assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert f"{sheet.loc[0, 'slide_id']}: expected a slide at {Path('input') / sheet.loc[0, 'path']}, found nothing" in said
+    found = f"{sheet.loc[0, 'slide_id']}: expected a slide at input/{sheet.loc[0, 'path']}, found nothing"
+    assert found in done.stdout + done.stderr
     done_others = {path.stem for path in (study.folder / "results" / "tiles").glob("*.h5")}
     assert set(sheet["slide_id"][1:8]) & done_others
 
