@@ -1,6 +1,7 @@
 """A batch of slides: what a stopped job keeps, what it does again, and what becomes of a slide that cannot be used."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,8 +42,8 @@ def manifest(tmp_path):
     return tmp_path / "batches" / "b0.tsv"
 
 
-def run(tasks, job, manifest, *, options=None, policy="fail"):
-    run_batch(tasks, one_by_one(job), manifest=manifest, options=options or {"mpp": 0.5}, policy=policy)
+def run(tasks, job, manifest, *, options=None, policy="fail", again=False):
+    run_batch(tasks, one_by_one(job), manifest=manifest, options=options or {"mpp": 0.5}, policy=policy, again=again)
 
 
 def test_results_may_come_in_any_order(tasks, tmp_path, manifest):
@@ -105,10 +106,78 @@ def test_of_a_finished_batch_only_changed_slides_are_computed_again(tasks, tmp_p
     assert list(table["n"]) == [6, len("another slide"), 6, 6]
 
 
-def test_a_finished_batch_with_a_bad_slide_is_computed_again_when_nothing_has_changed(tasks, tmp_path, manifest):
+def left_alone(tasks, tmp_path):
+    return tasks
+
+
+def moved(tasks, tmp_path):
+    (tmp_path / "archive").mkdir()
+    return [replace(task, path=task.path.rename(tmp_path / "archive" / task.path.name)) for task in tasks]
+
+
+def gone(tasks, tmp_path):
+    tasks[0].path.unlink()
+    return tasks
+
+
+def sorted_otherwise(tasks, tmp_path):
+    return tasks[::-1]
+
+
+def fewer(tasks, tmp_path):
+    return tasks[1:]
+
+
+@pytest.mark.parametrize("change", [left_alone, moved, gone, sorted_otherwise, fewer])
+def test_of_a_finished_batch_in_which_no_slide_has_changed_none_is_computed_again(tasks, tmp_path, manifest, change):
+    run(tasks, Job(tmp_path), manifest)
+    tasks = change(tasks, tmp_path)
+    job = Job(tmp_path)
+    run(tasks, job, manifest)
+    assert job.worked_on == []
+    table = tables.read_table(manifest, columns=tables.MANIFEST)
+    assert [(name, n) for name, n in zip(table["slide_id"], table["n"], strict=True)] == [
+        (task.slide_id, 6) for task in tasks
+    ]
+
+
+def test_a_slide_that_was_absent_is_computed_alone_when_it_comes_back(tasks, tmp_path, manifest):
+    away = tasks[1].path.rename(tmp_path / "away")
     run(tasks, Job(tmp_path, bad=("s2",)), manifest, policy="exclude")
+    away.rename(tasks[1].path)
+    job = Job(tmp_path)
+    run(tasks, job, manifest, policy="exclude")
+    assert job.worked_on == ["s2"]
+
+
+def test_the_journal_tells_how_large_images_are_also_once_they_have_gone(tasks, tmp_path, manifest):
+    def sizes():
+        lines = manifest.with_name("b0.tsv.journal").read_text().splitlines()[1:]
+        return {row["slide_id"]: row["bytes"] for row in map(json.loads, lines)}
+
+    run(tasks, Job(tmp_path, bad=("s2",)), manifest, policy="exclude")
+    assert sizes() == dict.fromkeys(NAMES, 6)
+    tasks[0].path.unlink()
+    run(tasks, Job(tmp_path), manifest)
+    assert sizes() == dict.fromkeys(NAMES, 6)
+
+
+def test_what_is_computed_again_goes_on_after_a_kill(tasks, tmp_path, manifest):
+    stopped(tasks, tmp_path, manifest)
+    with pytest.raises(KeyboardInterrupt):
+        run(tasks, Job(tmp_path, killed_at="s2"), manifest, again=True)
+    second = Job(tmp_path)
+    run(tasks, second, manifest, again=True)
+    assert second.worked_on == ["s2", "s3", "s4"], "s1 by the job that was stopped, not by the one before it"
+
+
+def test_a_finished_batch_with_a_bad_slide_tries_it_again(tasks, tmp_path, manifest):
+    run(tasks, Job(tmp_path, bad=("s2",)), manifest, policy="exclude")
+    another = Job(tmp_path, bad=("s2",))
+    run(tasks, another, manifest, policy="exclude")
+    assert another.worked_on == ["s2"]
     forced = Job(tmp_path, bad=("s2",))
-    run(tasks, forced, manifest, policy="exclude")
+    run(tasks, forced, manifest, policy="exclude", again=True)
     assert forced.worked_on == list(NAMES)
     (tmp_path / "s2.svs").write_text("a mended slide")
     mended = Job(tmp_path)
@@ -121,7 +190,7 @@ def test_a_finished_batch_with_a_slide_that_was_left_out_before(tasks, tmp_path,
     tasks[1] = Task(slide_id="s2", path=tmp_path / "s2.svs", excluded="s2: no tissue")
     run(tasks, Job(tmp_path), manifest)
     forced = Job(tmp_path)
-    run(tasks, forced, manifest)
+    run(tasks, forced, manifest, again=True)
     assert forced.worked_on == ["s1", "s3", "s4"]
     mended = Job(tmp_path)
     run(whole, mended, manifest)
@@ -141,6 +210,7 @@ def test_a_finished_batch_of_other_options_is_computed_again(tasks, tmp_path, ma
 
 def test_a_job_without_a_journal_computes_everything_anew(tasks, tmp_path, manifest):
     run(tasks, Job(tmp_path), manifest)
+    manifest.with_name("b0.tsv.journal").unlink()
     job = Job(tmp_path)
     run(tasks, job, manifest)
     assert job.worked_on == list(NAMES)
@@ -251,3 +321,10 @@ def test_reads_the_slides_that_bring_no_features(tmp_path):
     assert [task.slide_id for task in read_tasks(sheet, slide_ids=["007", "b"])] == ["b", "007"]
     with pytest.raises(InputError, match="expected slides without ready-made features: c, found none"):
         read_tasks(sheet, slide_ids=["a", "c"])
+
+
+def test_reads_the_rows_of_slides_that_are_not_there(tmp_path):
+    sheet = tmp_path / "slides.csv"
+    sheet.write_text("slide_id,patient_id,path,mask\na,p,gone.svs,gone.png\n")
+    (task,) = read_tasks(sheet)
+    assert (task.path, task.inputs) == (tmp_path / "gone.svs", {"mask": tmp_path / "gone.png"})

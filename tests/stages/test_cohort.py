@@ -40,6 +40,7 @@ class Study:
         self.slides = SLIDES
         self.rna = RNA
         self.column = "path"
+        self.absent: set[str] = set()
 
     def features(self, **bags: np.ndarray) -> "Study":
         """Bring ready-made features; those not given are finite and three wide."""
@@ -57,7 +58,7 @@ class Study:
         self._write("clinical.csv", ["patient_id,time_days,event", *(f"{k},{v}" for k, v in CLINICAL.items())])
         self._write("rna.csv", ["id,A", *(f"{patient},1" for patient in self.rna)])
         self._write("sets.gmt", ["SET\t\tA"])
-        for slide_id, _ in self.slides:
+        for slide_id in {name for name, _ in self.slides} - self.absent:
             (self.folder / f"{slide_id}.svs").touch()
         names = {"slides": "slides.tsv", "clinical": "clinical.csv", "expression": "rna.csv", "gene_sets": "sets.gmt"}
         paths = {key: self.folder / name for key, name in names.items()}
@@ -214,6 +215,19 @@ def test_a_new_slide_disturbs_no_old_batch(study: Study) -> None:
     study.slides = [("s7b", "p7"), *SLIDES[2:], ("s7c", "p7")]
     after = study.run(slides_per_job=2)["batches"].set_index("slide_id")["batch"]
     assert after.to_dict() == before.to_dict() | {"s7b": "b0005", "s7c": "b0005"}
+
+
+def test_batches_are_remembered_also_where_the_stage_fails(study: Study) -> None:
+    study.rna = ["nobody"]
+    with pytest.raises(InputError, match="expected patients with a slide, RNA and a known outcome, found none"):
+        study.run(slides_per_job=2)
+    memory = tables.read_table(study.folder / "out" / "batches.tsv", columns=tables.BATCHES)
+    assert list(memory["slide_id"]) == [slide_id for slide_id, _ in SLIDES]
+
+
+def test_slides_may_have_gone_to_an_archive(study: Study) -> None:
+    study.absent = {slide_id for slide_id, _ in SLIDES}
+    assert len(study.run()["slides"]) > 0
 
 
 @pytest.mark.parametrize("row", ["s1\tb0001\ns1\tb0002", "s1\tfirst", "s1\t"])

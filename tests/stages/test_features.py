@@ -43,7 +43,7 @@ def slide(tmp_path, pixels):
     return write_slide(tmp_path / "s1.svs", pixels)
 
 
-def run(folder, weights, *, policy="fail", **config):
+def run(folder, weights, *, policy="fail", again=False, **config):
     features.run(
         slides=folder / "slides.tsv",
         tiles=folder / "tiles" / "batches" / "b0.tsv",
@@ -51,6 +51,7 @@ def run(folder, weights, *, policy="fail", **config):
         manifest=folder / "features" / "batches" / "b0.tsv",
         config=Features(**({"encoder": ENCODER, "weights": weights, "device": "cpu", "batch_size": 7} | config)),
         bad_slides=BadSlides(policy=policy),
+        again=again,
     )
     return tables.read_table(folder / "features" / "batches" / "b0.tsv", columns=tables.MANIFEST).set_index("slide_id")
 
@@ -111,6 +112,14 @@ def test_a_slide_that_cannot_be_decoded(tmp_path, slide, pixels, weights):
     assert "expected readable pixels" in run(tmp_path, weights, policy="exclude").loc["s1", "excluded"]
 
 
+def test_a_slide_that_has_gone_since_tiles_is_one_that_cannot_be_used(tmp_path, slide, pixels, weights):
+    tiles_stage.run(tmp_path, [slide, write_slide(tmp_path / "s2.svs", pixels)])
+    slide.unlink()
+    manifest = run(tmp_path, weights, policy="exclude")
+    assert manifest.loc["s1", "excluded"].startswith(f"s1: expected a slide at {slide}, found nothing")
+    assert manifest.loc["s2", "excluded"] == ""
+
+
 @pytest.mark.parametrize("scale", [1e6, float("nan")], ids=["too large", "NaN"])
 def test_features_that_float16_cannot_hold_are_never_stored(tmp_path, slide, weights, monkeypatch, scale):
     tiles_stage.run(tmp_path, [slide])
@@ -161,7 +170,7 @@ def test_a_stopped_job_goes_on_and_another_precision_starts_anew(tmp_path, slide
     assert worked_on == ["s1", "s2"]
     stop_at = "s2"
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, weights)
+        run(tmp_path, weights, again=True)
     stop_at = None
     run(tmp_path, weights, precision="bf16")
     assert worked_on == ["s1", "s2", "s1", "s1", "s2"]
@@ -175,7 +184,7 @@ def test_one_bad_slide_among_others(tmp_path, slide, pixels, weights, batch_size
     run(tmp_path, weights, batch_size=batch_size)
     expected = {name: artifacts.read_features(tmp_path / "features" / f"{name}.h5") for name in ("s1", "s2", "s3")}
     damage(paths[1], paths[1], tile=16 * 6 + 6)
-    manifest = run(tmp_path, weights, batch_size=batch_size, policy="exclude")
+    manifest = run(tmp_path, weights, batch_size=batch_size, policy="exclude", again=True)
     assert list(manifest["n"]) == [48, 0, 48]
     for name in ("s1", "s3"):
         np.testing.assert_array_equal(artifacts.read_features(tmp_path / "features" / f"{name}.h5"), expected[name])

@@ -32,7 +32,7 @@ def sheet_of(folder, paths, *, mpp=None, mask=None):
     return folder / "slides.tsv"
 
 
-def run(folder, paths, *, sheet_mpp=None, mask=None, policy="fail", **config):
+def run(folder, paths, *, sheet_mpp=None, mask=None, policy="fail", again=False, **config):
     tiles.run(
         slides=sheet_of(folder, paths, mpp=sheet_mpp, mask=mask),
         out=folder / "tiles",
@@ -40,6 +40,7 @@ def run(folder, paths, *, sheet_mpp=None, mask=None, policy="fail", **config):
         quality=folder / "tiles" / "batches" / "b0.quality.tsv",
         config=Tiles(**(SMALL | config)),
         bad_slides=BadSlides(policy=policy),
+        again=again,
     )
     return tables.read_table(folder / "tiles" / "batches" / "b0.tsv", columns=tables.MANIFEST).set_index("slide_id")
 
@@ -122,7 +123,7 @@ def test_a_sample_of_tiles_is_drawn_by_seed(tmp_path, slide):
 def test_the_same_slide_gives_the_same_bytes(tmp_path, slide):
     run(tmp_path, [slide])
     first = (tmp_path / "tiles" / "s1.h5").read_bytes()
-    run(tmp_path, [slide])
+    run(tmp_path, [slide], again=True)
     assert (tmp_path / "tiles" / "s1.h5").read_bytes() == first
 
 

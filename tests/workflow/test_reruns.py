@@ -4,7 +4,6 @@ import base64
 import re
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -50,6 +49,17 @@ def later(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(time_days=[table["time_days"][0] + "0", *table["time_days"][1:]])
 
 
+def rename_folder(study: Workflow) -> None:
+    """Another folder of slides, which the sheet names."""
+    (study.folder / "input" / "slides").rename(study.folder / "input" / "moved")
+    edit("slides.tsv", lambda table: table.assign(path=table["path"].str.replace("slides/", "moved/")))(study)
+
+
+def take_away(study: Workflow) -> None:
+    for path in (study.folder / "input").glob("**/*.svs"):
+        path.unlink()
+
+
 # The first column of docs/reruns.md -> a change of that kind, and the rules that it plans.
 ROWS: dict[str, tuple[Change, set[str]]] = {
     "nothing": (lambda study: None, set()),
@@ -82,18 +92,26 @@ ROWS: dict[str, tuple[Change, set[str]]] = {
         {"cohort", "tiles", "features"} | ALL,
     ),
     "a row less in the sheet of slides": (edit("slides.tsv", lambda table: table.iloc[1:]), ALL | TILES),
+    "the order of the sheet of slides": (edit("slides.tsv", lambda table: table.iloc[::-1]), ALL),
+    "the folder of slides": (rename_folder, ALL),
+    "`mpp` of a slide": (edit("slides.tsv", lambda table: table.assign(mpp=["0.51", *table["mpp"][1:]])), ALL | TILES),
+    "`mpp` of a slide written otherwise": (
+        edit("slides.tsv", lambda table: table.assign(mpp=[f"{mpp}0" if "." in mpp else mpp for mpp in table["mpp"]])),
+        ALL,
+    ),
     "an outcome": (edit("clinical.tsv", later), ALL),
     "a value of the expression": (
         edit("expression.tsv", lambda table: table.assign(**{table.columns[1]: "1.5"})),
         ALL,
     ),
     "the content of a slide": (another_slide, TILES),
+    "slides that have gone": (take_away, set()),
     "the time of slides": (touch("**/*.svs"), set()),
     "the time of tables below 50 MB": (touch("*.tsv"), set()),
     "`results/report/summary.tsv` deleted": (delete("report/summary.tsv"), {"report"}),
     "`results/pathways.h5`, a file of `results/train` or a manifest deleted": (
         delete("pathways.h5", "train/tta/r0_f0_s0.h5", "features/batches/b0001.tsv"),
-        set(),
+        {"features", "pathways"} | TRAIN,
     ),
 }
 
@@ -134,11 +152,58 @@ def test_what_an_argument_plans(study: Workflow, arguments: list[str], rules: se
     assert planned(study, *rest, *(["--", *targets] if targets else [])) == rules
 
 
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"pathways": {"min_genes": 10**6}}, {"pathways"} | TRAIN),
+        pytest.param({"models": {"tta": {"prototypes": 4000}}}, TRAIN, marks=pytest.mark.slow),
+    ],
+)
+def test_after_a_run_that_failed_the_same_call_is_not_done(
+    study: Workflow, change: dict[str, dict[str, object]], failed: set[str]
+) -> None:
+    """Snakemake deletes what a job made before it runs: what was made of it earlier must not count as up to date."""
+    before = study.configfile.read_text(encoding="utf-8")
+    study.configure(**change)
+    assert study.run().returncode != 0
+    assert planned(study) == failed
+    study.configfile.write_text(before, encoding="utf-8")
+    assert planned(study) == failed
+
+
+def test_a_batch_computes_again_only_the_slide_that_has_changed(study: Workflow) -> None:
+    """Beside one whose row was taken out, and one that is away for a while."""
+    sheet = pd.read_csv(study.folder / "input" / "slides.tsv", sep="\t", dtype=str)
+    with (study.folder / "input" / sheet["path"][0]).open("ab") as slide:
+        slide.write(b"more")
+    edit("slides.tsv", lambda table: pd.concat([table.iloc[2:], table.iloc[:1]]))(study)
+    away = study.folder / "input" / sheet["path"][2]
+    away.rename(away.with_suffix(".away"))
+    results = study.folder / "results"
+    before = {file: file.stat().st_mtime_ns for file in (*results.glob("tiles/*.h5"), *results.glob("features/*.h5"))}
+    manifest = "results/features/batches/b0001.tsv"
+    study.succeed("--", manifest)
+    again = {file.stem for file, time_ns in before.items() if file.stat().st_mtime_ns > time_ns}
+    assert again == {sheet["slide_id"][0]}
+    assert away.name.removesuffix(".svs") in (study.folder / manifest).read_text(encoding="utf-8")
+    away.with_suffix(".away").rename(away)
+    assert planned(study, "--", manifest) == set()
+
+
+@pytest.mark.parametrize(("forced", "again"), [([], 0), (["tiles"], 1)])
+def test_a_job_on_another_machine_is_told_whether_it_is_forced(study: Workflow, forced: list[str], again: int) -> None:
+    """Its own command line does not say it, and bears --force always, as that of a scheduler's job does."""
+    study.succeed("--touch", "--forcerun", "report", *forced)
+    job = ["--mode", "remote", "--force", "--target-jobs", "features:batch=b0001", "--allowed-rules", "features"]
+    said = study.succeed("--dry-run", "--nolock", "--quiet", "host", *job)
+    assert f"again={again}" in said
+
+
 def test_touch_takes_results_as_up_to_date(study: Workflow) -> None:
     study.configure(report={"seed": 1})
     (study.folder / "results" / "splits.tsv").touch()
     study.succeed("--touch")
-    assert planned(study) <= {"report"}
+    assert planned(study) == set()
 
 
 def test_an_output_that_was_left_incomplete_is_made_again(study: Workflow) -> None:
@@ -148,9 +213,3 @@ def test_an_output_that_was_left_incomplete_is_made_again(study: Workflow) -> No
     name = base64.b64encode(b"results/splits.tsv").decode()
     (marks / name).write_text('{"external_jobid": null}')
     assert planned(study) >= {"splits"}
-
-
-def test_half_a_file_never_has_a_final_name(study: Workflow) -> None:
-    left = [path for path in (study.folder / "results").rglob("*") if path.name.endswith((".tmp", ".partial"))]
-    assert left == []
-    assert Path(study.folder / "results" / "report" / "index.html").is_file()

@@ -124,16 +124,18 @@ def test_more_threads_and_larger_batches_compute_no_slide_again(study: Workflow)
 
 
 def test_a_slide_that_has_gone_is_named_with_its_row(study: Workflow) -> None:
-    """Not by Snakemake, which would take the old results for sources and plan nothing."""
+    """As a slide that cannot be used, where its batch has to run again: the others are worked on."""
     sheet = pd.read_csv(study.folder / "input" / "slides.tsv", sep="\t", dtype=str)
     slide = study.folder / "input" / sheet.loc[0, "path"]
     slide.rename(slide.with_suffix(".moved"))
-    study.configure(tiles={"min_tissue": 0.45})
+    study.configure(tiles={"min_tissue": 0.45}, bad_slides={"policy": "fail", "limit": 0})
     assert study.planned()["tiles"] == 2
     done = study.run("--until", "tiles")
     assert done.returncode != 0
-    assert f"line 2 (slide {sheet.loc[0, 'slide_id']}): path" in done.stdout + done.stderr
-    assert "does not exist" in done.stdout + done.stderr
+    found = f"{sheet.loc[0, 'slide_id']}: expected a slide at input/{sheet.loc[0, 'path']}, found nothing"
+    assert found in done.stdout + done.stderr
+    done_others = {path.stem for path in (study.folder / "results" / "tiles").glob("*.h5")}
+    assert set(sheet["slide_id"][1:8]) & done_others
 
 
 def test_a_sheet_of_slides_that_cannot_be_read_is_named(study: Workflow) -> None:
@@ -194,6 +196,20 @@ def test_one_new_slide_plans_one_job_of_each_slide_stage(study: Workflow) -> Non
     assert not {"tiles", "features"} & set(study.planned())
 
 
+def test_a_study_of_which_only_tiles_have_run_plans_one_job_for_a_new_slide(study: Workflow) -> None:
+    """Also where its row comes first, and where cohort has failed or was never asked for."""
+    shutil.rmtree(study.folder / "results" / "cohort")
+    study.succeed("--until", "tiles", "--forcerun", "tiles", "--touch")
+    (study.folder / "input" / "clinical.tsv").write_text("no clinical table\n", encoding="utf-8")
+    assert "clinical.tsv: expected" in study.run("--until", "cohort").stderr
+    sheet = study.folder / "input" / "slides.tsv"
+    table = pd.read_csv(sheet, sep="\t", dtype=str)
+    new = table.head(1).assign(slide_id="a-first-one", path="one more.svs")
+    shutil.copy(study.folder / "input" / table["path"][0], study.folder / "input" / "one more.svs")
+    pd.concat([new, table]).to_csv(sheet, sep="\t", index=False)
+    assert study.planned("--until", "features") == {"tiles": 1, "features": 1}
+
+
 def test_touching_the_sheet_without_a_change_computes_no_slide(study: Workflow) -> None:
     (study.folder / "input" / "slides.tsv").touch()
     assert not {"tiles", "features", "train"} & set(study.planned())
@@ -223,6 +239,8 @@ def test_a_killed_run_keeps_its_finished_slides(study: Workflow) -> None:
     process.wait()
     kept = {file: file.stat().st_mtime_ns for file in (features / f"{name}.h5" for name in finished())}
     assert kept
+    for file in features.glob("*.h5"):  # never half a file under its final name
+        artifacts.read_features(file)
     study.succeed("--unlock")
     study.succeed(*again)
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
@@ -259,7 +277,7 @@ def test_a_slide_that_is_none_stops_the_run_and_is_named(fresh: Callable[[], Wor
     workflow.configure(bad_slides={"policy": "fail", "limit": 0})
     done = workflow.run("--until", "tiles")
     assert done.returncode != 0
-    assert sheet["slide_id"][0] in done.stdout + done.stderr
+    assert f"{sheet['slide_id'][0]}: expected a slide that OpenSlide reads, found " in done.stdout + done.stderr
 
 
 def test_lint_is_clean(finished: Workflow) -> None:

@@ -3,9 +3,12 @@
 Only the manifest is an output of the workflow. While the job runs it keeps a journal beside it, `{manifest}.partial`:
 a first line with the hash of the options, then a line for each finished slide with a hash of what it was made from.
 A job that finds a journal of the same options takes over its slides whose file exists and whose inputs are unchanged.
+Where an image lies does not matter, and a slide whose image has gone since, to an archive perhaps, is taken over too.
 Slides that could not be used are tried again. When the manifest is written the journal becomes `{manifest}.journal`:
-where some slides of a batch have changed since, the next job takes over the others; where none has, somebody wants the
-batch computed again (`--forcerun`), and it computes everything.
+from it the next job takes over, and the workflow reads how large images were that have gone.
+
+A job that is told to compute its slides again (`--forcerun`) takes over none but those that a job of the same kind did
+before it was stopped.
 """
 
 import hashlib
@@ -53,6 +56,8 @@ class Finished:
 def read_tasks(slides: Path, *, slide_ids: Sequence[str] = ()) -> list[Task]:
     """Slides of the sheet that bring no ready-made features, in the order of the sheet.
 
+    Whether their files exist is not looked at here: one that is missing is a slide that cannot be used.
+
     Parameters
     ----------
     slides
@@ -65,7 +70,7 @@ def read_tasks(slides: Path, *, slide_ids: Sequence[str] = ()) -> list[Task]:
     InputError
         The sheet does not fit, or has no such slide with an image to work on.
     """
-    table = read_slides(slides)
+    table = read_slides(slides, existing=())
     rows = table[table["features"] == ""]
     absent = [name for name in slide_ids if name not in set(rows["slide_id"])]
     if absent or rows.empty:
@@ -108,6 +113,7 @@ def run_batch(
     manifest: Path,
     options: Mapping[str, Any],
     policy: Literal["fail", "exclude"],
+    again: bool = False,
     also: Callable[[Mapping[str, Finished]], None] | None = None,
 ) -> None:
     """Work on every slide, then write the manifest.
@@ -121,6 +127,8 @@ def run_batch(
     policy
         A slide that cannot be used is left out with its reason ("exclude"), or the job works on all other slides
         and then fails ("fail").
+    again
+        Compute also the slides that an earlier job finished.
     also
         Writes what else the job declares from all finished slides, before the manifest.
 
@@ -131,46 +139,39 @@ def run_batch(
     """
     journal = manifest.with_name(f"{manifest.name}.partial")
     finished_before = manifest.with_name(f"{manifest.name}.journal")
-    done = _resume(journal, tasks, options=options, finished_before=finished_before)
+    done = _resume(journal, tasks, options=options, finished_before=finished_before, again=again)
     bad: dict[str, str] = {}
     left = {task.slide_id: task for task in tasks if not task.excluded and task.slide_id not in done}
-    stamps = {slide_id: _stamp(task) for slide_id, task in left.items()}
+    prints = {slide_id: _prints(task) for slide_id, task in left.items()}
     for task, outcome in work(list(left.values())) if left else ():
         if isinstance(outcome, SlideError):
-            _append(journal, json.dumps({"slide_id": task.slide_id, "stamp": stamps[task.slide_id]}))
+            _append(journal, json.dumps({"slide_id": task.slide_id, **prints[task.slide_id]}))
             bad[task.slide_id] = " ".join(str(outcome).split())
             log.warning("a slide cannot be used: %s", bad[task.slide_id])
             continue
         done[task.slide_id] = outcome
-        _append(journal, _line(task, outcome, stamp=stamps[task.slide_id]))
+        _append(journal, _line(task, outcome, prints=prints[task.slide_id]))
     if bad and policy == "fail":
         raise SlideError(_message(bad, n_tasks=len(tasks), journal=journal))
     if also is not None:
         also({task.slide_id: done[task.slide_id] for task in tasks if task.slide_id in done})
     _write_manifest(manifest, tasks, done=done, bad=bad)
-    for task in tasks:
-        if task.excluded:
-            _append(journal, json.dumps({"slide_id": task.slide_id, "stamp": _stamp(task)}))
     journal.replace(finished_before)
 
 
 def _resume(
-    journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any], finished_before: Path
+    journal: Path, tasks: Sequence[Task], *, options: Mapping[str, Any], finished_before: Path, again: bool
 ) -> dict[str, Finished]:
     """Slides that an earlier job finished; the journal is written anew with these alone."""
-    header = json.dumps({"options": _hash({"tta_version": __version__, "options": dict(options)})})
-    stamps = _read_journal(journal, header=header)
-    if not journal.is_file():
-        stamps = _read_journal(finished_before, header=header)
-        if all(task.slide_id in stamps and stamps[task.slide_id]["stamp"] == _stamp(task) for task in tasks):
-            stamps = {}
+    header = {"options": _hash({"tta_version": __version__, "options": dict(options)}), "again": again}
+    rows = _read_journal(journal if journal.is_file() else finished_before, header=header)
     done: dict[str, Finished] = {}
-    kept = [header]
+    kept = [json.dumps(header)]
     for task in tasks:
-        row = stamps.get(task.slide_id)
-        if row and "file" in row and not task.excluded and Path(row["file"]).is_file() and row["stamp"] == _stamp(task):
+        row = rows.get(task.slide_id, {})
+        if "file" in row and Path(row["file"]).is_file() and not task.excluded and _fits(task, row):
             done[task.slide_id] = Finished(file=Path(row["file"]), n=row["n"])
-            kept.append(_line(task, done[task.slide_id], stamp=row["stamp"]))
+            kept.append(json.dumps(row))
     journal.parent.mkdir(parents=True, exist_ok=True)
     temporary = journal.with_name(f".{journal.name}.tmp")
     try:
@@ -183,28 +184,48 @@ def _resume(
     return done
 
 
-def _read_journal(path: Path, *, header: str) -> dict[str, dict[str, Any]]:
-    """Rows by slide, the last of each; none where the journal is of other options."""
+def _read_journal(path: Path, *, header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Rows by slide, the last of each; none where the journal is of other options.
+
+    To compute slides again, only the journal of a job that does so and was stopped will do.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rows = [row for row in map(_parsed, lines[1:]) if row] if lines and lines[0] == header else []
-    return {row["slide_id"]: row for row in rows}
+    found = (_parsed(lines[0]) or {}) if lines else {}
+    begun = path.suffix == ".partial" and found.get("again")
+    if found.get("options") != header["options"] or (header["again"] and not begun):
+        return {}
+    return {row["slide_id"]: row for row in map(_parsed, lines[1:]) if row}
+
+
+def _prints(task: Task) -> dict[str, Any]:
+    """What a result is made from: hash and size in bytes of the image, None where it is missing; hash of the rest."""
+    there = task.path.is_file()
+    return {
+        "image": hdf5.fingerprint(task.path) if there else None,
+        "bytes": task.path.stat().st_size if there else None,
+        "stamp": _stamp(task),
+    }
 
 
 def _stamp(task: Task) -> str:
-    """Hash of what the result of one slide is made from. A missing file is work's to report: its stamp fits nothing."""
-    if task.excluded:
-        return "excluded"
-    files = {"slide": task.path, **task.inputs}
-    prints = {name: hdf5.fingerprint(path) if path.is_file() else "missing" for name, path in files.items()}
-    return _hash({"path": str(task.path), "mpp": task.mpp, "inputs": prints})
+    """Hash of what a result is made from beside the image. A missing file is work's to report."""
+    files = {name: hdf5.fingerprint(path) if path.is_file() else "missing" for name, path in task.inputs.items()}
+    return _hash({"mpp": task.mpp, "inputs": files})
+
+
+def _fits(task: Task, row: Mapping[str, Any]) -> bool:
+    """Whether a finished slide is made from what is there now; of an image that has gone nothing better can be made."""
+    if row["stamp"] != _stamp(task):
+        return False
+    return not task.path.is_file() or row.get("image") == hdf5.fingerprint(task.path)
 
 
 def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _line(task: Task, finished: Finished, *, stamp: str) -> str:
-    return json.dumps({"slide_id": task.slide_id, "file": str(finished.file), "n": finished.n, "stamp": stamp})
+def _line(task: Task, finished: Finished, *, prints: Mapping[str, Any]) -> str:
+    return json.dumps({"slide_id": task.slide_id, "file": str(finished.file), "n": finished.n, **prints})
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _FILE_COLUMNS = ("path", "features", "mask")
 _SLIDE_COLUMNS = ("slide_id", "patient_id", "path", "features", "mask", "mpp")
 
 
-def read_slides(path: Path) -> pd.DataFrame:
+def read_slides(path: Path, *, existing: Collection[str] = _FILE_COLUMNS) -> pd.DataFrame:
     """The sheet of slides: one row per slide, in the order of the sheet.
 
     Parameters
@@ -30,6 +30,8 @@ def read_slides(path: Path) -> pd.DataFrame:
         CSV or TSV with the columns `slide_id`, `patient_id` (or `case_id`), `path` (whole-slide image) and/or
         `features` (ready-made), and perhaps `mpp` and `mask` (tissue that is marked already); others are ignored.
         Paths are relative to the sheet's folder.
+    existing
+        Columns whose files have to exist.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def read_slides(path: Path) -> pd.DataFrame:
     _check_paths(table, path)
     for name in _FILE_COLUMNS:
         table[name] = ["" if sheets.is_missing(cell) else str(path.parent / _home(cell)) for cell in table[name]]
-    _check_slides(table, path)
+    _check_slides(table, path, existing=existing)
     return table.assign(mpp=[math.nan if sheets.is_missing(cell) else float(cell) for cell in table["mpp"]])
 
 
@@ -91,11 +93,11 @@ def _check_paths(table: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _check_slides(table: pd.DataFrame, path: Path) -> None:
+def _check_slides(table: pd.DataFrame, path: Path, *, existing: Collection[str]) -> None:
     problems = []
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         where = f"line {line} (slide {row['slide_id'] or '?'})"
-        problems += [f"{where}: {problem}" for problem in _problems_of_slide(row)]
+        problems += [f"{where}: {problem}" for problem in _problems_of_slide(row, existing=existing)]
     for column, what in {"slide_id": "slide", "path": "file", "features": "file"}.items():
         values = table.loc[table[column] != "", column]
         for value, lines in values.index.to_series().groupby(values, sort=False):
@@ -118,7 +120,7 @@ def _missing(file: str) -> str:
     return "is a folder" if os.path.isdir(file) else "does not exist"  # noqa: PTH112
 
 
-def _problems_of_slide(row: Mapping[Hashable, Any]) -> list[str]:
+def _problems_of_slide(row: Mapping[Hashable, Any], *, existing: Collection[str]) -> list[str]:
     problems = []
     if not _SAFE_NAME.fullmatch(row["slide_id"]):
         problems.append(f"slide_id {row['slide_id']!r} is no safe file name (letters, digits, '.', '_', '-')")
@@ -130,7 +132,7 @@ def _problems_of_slide(row: Mapping[Hashable, Any]) -> list[str]:
         problems.append(f"patient_id {row['patient_id']} is {what}: write {case.group(1)}")
     if not row["path"] and not row["features"]:
         problems.append("neither path nor features is given")
-    problems += [f"{name} {row[name][:_SHOWN]} {_missing(row[name])}" for name in _FILE_COLUMNS if _missing(row[name])]
+    problems += [f"{name} {row[name][:_SHOWN]} {_missing(row[name])}" for name in existing if _missing(row[name])]
     low, high = MPP_LIMITS
     if not sheets.is_missing(row["mpp"]) and not low < sheets.number(row["mpp"]) < high:
         problems.append(f"mpp {sheets.shown(row['mpp'])} is not between {low} and {high} µm per pixel")

@@ -36,7 +36,8 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
         An input does not fit, no patient is left, feature widths differ, or slides cannot be used and the policy
         is to fail or more are concerned than its limit.
     """
-    sheet = read_slides(inputs.slides)
+    # Whether images can be read is for tiles to say: they may have gone to an archive once their features are there.
+    sheet = read_slides(inputs.slides, existing=["features"])
     wanted = _of_wanted_type(sheet["slide_id"], inputs)
     slides, other = sheet[wanted], sheet[~wanted]
     if slides.empty:
@@ -44,6 +45,8 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
             f"{inputs.slides}: expected slides of type {', '.join(inputs.slide_types or ())} (inputs.slide_types), "
             f"found none by their slide_id, such as {sheets.listed(sheet['slide_id'], most=3)}."
         )
+    # Before anything else is looked at: what stops this job stops no job of tiles, and they must stay the same ones.
+    _remember_batches(out / "batches.tsv", slides.loc[slides["features"] == "", "slide_id"], config)
     read_gene_sets(inputs.gene_sets)  # hours of tiling should not end in a wrong file
     read_gene_names(inputs.gene_names)
     why_out, clinical, unused = _judge_patients(slides, inputs=inputs, config=config)
@@ -56,7 +59,6 @@ def run(*, out: Path, inputs: Inputs, config: Cohort, bad_slides: BadSlides) -> 
     if not kept:
         raise InputError(f"{inputs.slides}: expected at least one patient with a usable slide, found none.")
     patients = clinical.loc[kept].assign(n_slides=n_slides)
-    _remember_batches(out / "batches.tsv", slides.loc[slides["features"] == "", "slide_id"], config)
     tables.write_table(out / "patients.tsv", patients.reset_index(), columns=tables.PATIENTS)
     tables.write_table(out / "slides.tsv", usable, columns=tables.SLIDES)
     attrition = pd.concat([_attrition(why_out, slides, bad), _of_other_types(other), _of_samples(unused)])

@@ -38,6 +38,7 @@ def run(
     config: Features,
     bad_slides: BadSlides,
     slide_ids: list[str] | None = None,
+    again: bool = False,
 ) -> None:
     """Write {slide_id}.h5 with /features and /coords for each slide of one batch, then the manifest.
 
@@ -50,6 +51,8 @@ def run(
         The sheet of slides; see `io.cohort.read_slides`.
     slide_ids
         Which of its slides: one batch. All that bring no ready-made features where None.
+    again
+        Compute also the slides that an earlier job finished.
     tiles
         Manifest of the tiles stage for the same batch.
     out
@@ -79,7 +82,14 @@ def run(
     work = functools.partial(_encode, encoder=encoder, normaliser=normaliser, out=out, config=config, options=options)
     # What does not change the features does not make finished slides invalid.
     lasting = {name: value for name, value in options.items() if name not in ("decode_threads", "batch_size")}
-    batches.run_batch(tasks, work, manifest=manifest, options=lasting | {"out": str(out)}, policy=bad_slides.policy)
+    batches.run_batch(
+        tasks,
+        work,
+        manifest=manifest,
+        options=lasting | {"out": str(out)},
+        policy=bad_slides.policy,
+        again=again,
+    )
 
 
 def _with_tiles(tasks: list[batches.Task], manifest: Path) -> list[batches.Task]:

@@ -48,6 +48,7 @@ def run(
     config: Tiles,
     bad_slides: BadSlides,
     slide_ids: list[str] | None = None,
+    again: bool = False,
 ) -> None:
     """Write {slide_id}.h5 with /coords for each slide of one batch, then the manifest and the table of quality.
 
@@ -59,6 +60,8 @@ def run(
         The sheet of slides; see `io.cohort.read_slides`.
     slide_ids
         Which of its slides: one batch. All that bring no ready-made features where None.
+    again
+        Compute also the slides that an earlier job finished.
     out
         Folder of the results; pictures to look at go to its folder overlays.
     manifest
@@ -85,6 +88,7 @@ def run(
         manifest=manifest,
         options=config.model_dump(mode="json") | {"out": str(out)},
         policy=bad_slides.policy,
+        again=again,
         also=write_quality,
     )
 

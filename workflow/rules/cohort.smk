@@ -12,7 +12,6 @@ rule cohort:
         slides="results/cohort/slides.tsv",
         attrition="results/cohort/attrition.tsv",
         covariates="results/cohort/covariates.tsv",
-        batches=update("results/cohort/batches.tsv"),
     log:
         "logs/cohort/cohort.log",
     benchmark:

@@ -66,6 +66,32 @@ def attempts(first):
     return lambda wildcards, attempt: first * attempt
 
 
+# What --forcerun, --forceall or --force name, for jobs on other machines: their own command line does not say it.
+FORCED = Path(".snakemake/forced.json")
+
+
+def forced():
+    """Rules and files that are forced; "all" where everything is."""
+    if not workflow.is_main_process:
+        return json.loads(FORCED.read_text(encoding="utf-8")) if FORCED.is_file() else []
+    settings = workflow.dag_settings
+    named = [*settings.forcerun, *(settings.targets if settings.forcetargets else [])]
+    return [*map(str, named), *(["all"] if settings.forceall else [])]
+
+
+def again(*stages):
+    """A resource, which makes nothing run: 1 where one of these stages is forced, for all batches or for this one.
+
+    Otherwise a job takes over what an earlier one finished.
+    """
+
+    def told(wildcards):
+        files = {f"results/{stage}/batches/{wildcards.batch}.tsv" for stage in stages}
+        return int(not {"all", *stages, *files}.isdisjoint(forced()))
+
+    return told
+
+
 def reported():
     """Models that the report shows: all but those that `report.without` names."""
     return [model for model in config["models"] if model not in config["report"]["without"]]

@@ -16,6 +16,7 @@ rule features:
     resources:
         mem_mb=attempts(16000),
         runtime=attempts(480),
+        again=again("tiles", "features"),
     params:
         config=section("features", without=["batch_size", "decode_threads"]),
         slide_ids=slides_of_batch,
@@ -23,4 +24,4 @@ rule features:
     shell:
         "python -m tta_pipeline features --slides {input.slides} --slide-ids {params.slide_ids:q} --tiles {input.tiles} --out results/features"
         " --manifest {output.manifest} --config {params.config:q}"
-        ' --config.batch_size "$TTA_BATCH_SIZE" --config.decode_threads "$TTA_DECODE_THREADS" --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
+        ' --config.batch_size "$TTA_BATCH_SIZE" --config.decode_threads "$TTA_DECODE_THREADS" --bad-slides "$TTA_BAD_SLIDES" --again {resources.again} 2> {log}'

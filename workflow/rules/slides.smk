@@ -63,39 +63,72 @@ def ready_made_features(wildcards):
     return present(sheet_of_slides(), "features")
 
 
+MEMORY = Path("results/cohort/batches.tsv")
+
+
 @cache
-def batches():
-    """Rows of the slides to encode, by batch: a slide keeps the batch that cohort remembers, new ones fill new batches.
+def slides_to_encode():
+    return [row for row in sheet_of_slides() if row.get("slide_id") and row.get("path") and not row.get("features")]
+
+
+@cache
+def batch_of_slide():
+    """A slide keeps the batch that is remembered, new ones fill new batches.
 
     The same rule as `assign_batches` of the cohort stage, so that the plan holds before that stage has run.
     """
-    memory = Path("results/cohort/batches.tsv")
     known = {}
-    if memory.is_file():
-        with memory.open(encoding="utf-8", newline="") as file:
+    if MEMORY.is_file():
+        with MEMORY.open(encoding="utf-8", newline="") as file:
             known = {row["slide_id"]: row["batch"] for row in csv.DictReader(file, delimiter="\t")}
     last = max((int(batch[1:]) for batch in known.values()), default=0)
-    rows = [row for row in sheet_of_slides() if row.get("slide_id") and row.get("path") and not row.get("features")]
-    new = [row["slide_id"] for row in rows if row.get("slide_id") not in known]
+    rows = slides_to_encode()
+    new = [row["slide_id"] for row in rows if row["slide_id"] not in known]
     size = config["cohort"]["slides_per_job"] or max(16, -(-len(rows) // 500))
-    known |= {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
+    return known | {slide: f"b{last + 1 + index // size:04d}" for index, slide in enumerate(new)}
+
+
+def remember_batches():
+    """Write down what was planned when jobs begin: tiles and features may be all that ever runs, or cohort may fail."""
+    MEMORY.parent.mkdir(parents=True, exist_ok=True)
+    whole = MEMORY.with_name(f".{MEMORY.name}.tmp")
+    rows = (f"{slide}\t{batch}\n" for slide, batch in batch_of_slide().items())
+    whole.write_text("slide_id\tbatch\n" + "".join(rows), encoding="utf-8")
+    whole.replace(MEMORY)
+
+
+@cache
+def batches():
+    """Rows of the slides to encode, by batch, sorted by slide: the order of the sheet changes no parameter."""
     found = {}
-    for row in rows:
-        found.setdefault(known[row["slide_id"]], []).append(row)
-    return found
+    for row in sorted(slides_to_encode(), key=lambda row: row["slide_id"]):
+        found.setdefault(batch_of_slide()[row["slide_id"]], []).append(row)
+    return dict(sorted(found.items()))
 
 
 def images_of_batch(wildcards):
-    """Whole-slide images of one batch with their sizes in bytes, which make it run again where one has changed: their times
-    alone do not, for slides that come back from an archive have new ones. They are parameters, not inputs, for Snakemake
-    would look at each of many thousand inputs some dozen times and find out nothing more. Read once for tiles and features.
+    """Slides of one batch with the sizes of their images in bytes, which make it run again where one has changed: their
+    times alone do not, for slides that come back from an archive have new ones, nor does the folder where they lie. They
+    are parameters, not inputs, for Snakemake would look at each of many thousand inputs some dozen times and find out
+    nothing more. Read once for tiles and features.
     """
     return images(wildcards.batch)
 
 
 @cache
 def images(batch):
-    return [f"{path}, {os.path.getsize(path)} bytes" for path in present(batches()[batch], "path")]
+    paths = {row["slide_id"]: beside_sheet(row["path"]) for row in batches()[batch]}
+    sizes = {slide: os.path.getsize(path) for slide, path in paths.items() if os.path.exists(path)}
+    if len(sizes) < len(paths):
+        sizes = sizes_before(batch) | sizes
+    return [f"{slide}: {sizes.get(slide) or 0} bytes" for slide in paths]
+
+
+def sizes_before(batch):
+    """Sizes of images that the finished job of tiles noted: one that has gone since makes nothing out of date."""
+    journal = Path(f"results/tiles/batches/{batch}.tsv.journal")
+    lines = journal.read_text(encoding="utf-8").splitlines()[1:] if journal.is_file() else []
+    return {row["slide_id"]: row.get("bytes") for row in map(json.loads, lines)}
 
 
 def masks_of_batch(wildcards):
@@ -110,12 +143,25 @@ def slides_of_batch(wildcards):
 
 def mpp_of_batch(wildcards):
     """What the sheet says of the resolution of a batch: a changed value runs it again."""
-    return [row.get("mpp") or "" for row in batches()[wildcards.batch]]
+    return [number(row.get("mpp", "")) for row in batches()[wildcards.batch]]
+
+
+def number(cell):
+    """0.50 is 0.5; what is no number stays as it is, for the stage to report."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def feature_manifests(wildcards):
     """Manifests of all batches; none where every slide brings its features."""
     return expand("results/features/batches/{batch}.tsv", batch=list(batches()))
+
+
+def tiled_batches(wildcards):
+    """Manifests of the tiles of all batches."""
+    return expand("results/tiles/batches/{batch}.tsv", batch=list(batches()))
 
 
 def quality_tables(wildcards):

@@ -15,6 +15,7 @@ rule tiles:
     resources:
         mem_mb=attempts(4000),
         runtime=attempts(120),
+        again=again("tiles"),
     params:
         config=section("tiles"),
         slide_ids=slides_of_batch,
@@ -22,4 +23,4 @@ rule tiles:
         images=images_of_batch,
     shell:
         "python -m tta_pipeline tiles --slides {input.slides} --slide-ids {params.slide_ids:q} --out results/tiles --manifest {output.manifest}"
-        ' --quality {output.quality} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" 2> {log}'
+        ' --quality {output.quality} --config {params.config:q} --bad-slides "$TTA_BAD_SLIDES" --again {resources.again} 2> {log}'
