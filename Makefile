@@ -16,13 +16,14 @@ demo: $(VENV)/.demo
 	PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --directory demo --set-threads train=1 evaluate=1
 	@echo "Open demo/results/report/index.html"
 
+# One thread each: tensors of tests are small, and sums are in one order on every machine.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
 
 # Where py-rattler cannot be installed, the tests of --use-conda are skipped and say so.
 test-slow: $(VENV)/.dev
 	$(INSTALL) --editable '.[conda-test]' || echo "py-rattler could not be installed: --use-conda is not exercised" >&2
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

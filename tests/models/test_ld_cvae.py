@@ -125,7 +125,7 @@ def test_the_model_learns_from_rebuilt_tokens_alone() -> None:
         optimiser.step()
     assert all(map(torch.equal, true_nets, model.body.genes.parameters()))
     risk = model.eval()(whole).scores[:, 0].detach().double().numpy()
-    assert harrell_c(risk=risk, time_days=time_days.double().numpy(), event=event.numpy()).value > 0.9
+    assert harrell_c(risk=risk, time_days=time_days.double().numpy(), event=event.numpy()).value > 0.8
 
 
 def test_true_tokens_are_given_in_the_first_epochs_alone(monkeypatch: pytest.MonkeyPatch) -> None:

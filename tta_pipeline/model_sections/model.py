@@ -1,5 +1,6 @@
 """A model of a config: one section out of those of all architectures."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
@@ -40,7 +41,9 @@ ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
 
 
 def _architecture(entry: Any) -> str:
-    return str(entry.get("architecture", "tta") if isinstance(entry, dict) else entry.architecture)
+    if isinstance(entry, Mapping):
+        return str(entry.get("architecture", "tta"))
+    return str(getattr(entry, "architecture", "of what is no mapping of options"))
 
 
 Model = Annotated[

@@ -11,6 +11,11 @@ from snakemake.utils import validate
 # A section without a key is an empty one.
 for name in [name for name, content in config.items() if content is None]:
     config[name] = {}
+for name in [name for name, model in (config.get("models") or {}).items() if model is None]:
+    raise WorkflowError(
+        f"config: models.{name}: expected a mapping of options, found nothing. Write {{}} for a TTA, or leave "
+        "the model out; one that another config file brings, by its name in report.without."
+    )
 try:
     validate(config, "../schemas/config.schema.json")
 except WorkflowError as error:
