@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 from pydantic import ValidationError
+from snakemake.utils import update_config
 
 from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
@@ -37,6 +38,24 @@ def test_the_ablations_add_to_a_study(tmp_path: Path) -> None:
     models = config.load(write(tmp_path, study | ablations)).models
     assert {"tta", "together-only", "apart-only", "neither"} <= set(models)
     assert len({model.model_dump_json() for model in models.values()}) == len(models)
+
+
+def test_a_later_file_adds_to_the_earlier_as_snakemake_joins_them(tmp_path: Path) -> None:
+    models = {"tta": {"prototypes": 8}, "genes": {"architecture": "mlp"}}
+    first = MINIMAL | {"models": models, "train": {"seeds": [0, 1]}}
+    second = {"models": {"tta": {"anchors": False}, "late": {"architecture": "late-fusion"}}, "train": {"seeds": [5]}}
+    joined = yaml.safe_load(yaml.safe_dump(first))
+    update_config(joined, second)
+    paths = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
+    for path, content in zip(paths, (first, second), strict=True):
+        path.write_text(yaml.safe_dump(content))
+    study = config.load(*paths)
+    assert study == config.load(write(tmp_path, joined))
+    assert (set(study.models), study.train.seeds) == ({"tta", "genes", "late"}, (5,))
+    assert study.models["tta"].prototypes == 8
+    paths[1].write_text("models: {x: {architecture: nothing}}")
+    with pytest.raises(InputError, match=r"first.yaml, .*second.yaml: models.x: expected an architecture among"):
+        config.load(*paths)
 
 
 def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:

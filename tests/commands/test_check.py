@@ -71,14 +71,14 @@ def test_genes_under_other_names_are_counted_and_other_kinds_a_problem(
     rna = study / "rna.csv"
     rna.write_text(rna.read_text().replace("id,A,B,C", "id,ENSG00000141510.18,SEPT7,C"))
     (study / "sets.gmt").write_text("S1\tx\tTP53\tSEPTIN7\tC\n")
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     said = capsys.readouterr().out
     assert "gene sets: 3 symbols (translated: none); matrix: 2 symbols, 1 Ensembl identifier (translated: 1 " in said
     assert "3 (100%) were measured, 2 of them under another name (TP53 as ENSG00000141510, SEPTIN7 as SEPT7), 0" in said
     (study / "sets.gmt").write_text("S1\tx\t7157\t989\t3\n")
     write_config(study, gene_names=None)
     with pytest.raises(InputError, match=r"found 1 problem:\n  sets.gmt: expected genes identified as in rna.csv"):
-        check.run(study=study / "study.yaml")
+        check.run(study=[study / "study.yaml"])
 
 
 def test_every_problem_at_once(study: Path) -> None:
@@ -88,7 +88,7 @@ def test_every_problem_at_once(study: Path) -> None:
     (study / "sets.gmt").write_text("S1\tx\n")
     write_config(study, features={"weights": "none.safetensors"})
     with pytest.raises(InputError) as caught:
-        check.run(study=study / "study.yaml")
+        check.run(study=[study / "study.yaml"])
     message = str(caught.value)
     assert "expected a study that can run, found 4 problems" in message
     assert "expected column 'patient_id'" in message
@@ -100,7 +100,7 @@ def test_every_problem_at_once(study: Path) -> None:
 def test_splits_that_cannot_be_drawn_are_a_problem(study: Path) -> None:
     write_config(study, splits={"folds": 7})
     with pytest.raises(InputError, match=r"found 1 problem:\n  splits: expected at least 7 events"):
-        check.run(study=study / "study.yaml")
+        check.run(study=[study / "study.yaml"])
 
 
 def test_training_is_every_fit_of_every_model_by_its_recipe_and_the_patients_who_train(study: Path) -> None:
@@ -120,7 +120,7 @@ def test_paths_are_relative_to_the_directory(study: Path, tmp_path_factory: pyte
     with contextlib.chdir(elsewhere):
         assert cli.run(["check", "--study", str(study / "study.yaml"), "--directory", str(study)]) == 0
         with pytest.raises(InputError, match="expected the folder of the study, found none"):
-            check.run(study=study / "study.yaml", directory=Path("nowhere"))
+            check.run(study=[study / "study.yaml"], directory=Path("nowhere"))
 
 
 def test_slides_that_cannot_be_opened_are_named_and_their_patients_counted_out(
@@ -129,7 +129,7 @@ def test_slides_that_cannot_be_opened_are_named_and_their_patients_counted_out(
     (study / "TCGA-AA-0003.svs").unlink()
     (study / "TCGA-AA-0003.svs").write_text("no slide")
     write_config(study, bad_slides={"policy": "exclude", "limit": 1})
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     said = capsys.readouterr().out
     assert "headers: left out: TCGA-AA-0003-01Z-00-DX1: expected a slide that OpenSlide reads" in said
     assert "slides: 11 (-1: cannot be opened)" in said
@@ -149,7 +149,7 @@ def test_patients_of_a_file_of_splits_who_are_not_in_the_cohort_and_the_other_wa
         (study / "splits" / f"splits_{fold}.csv").write_text("\n".join([",train,val", *lines]) + "\n")
     splits = {"folds": 2, "file": "splits", "strangers": "drop"}
     write_config(study, splits=splits | {"validation_fraction": 0.4})
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     said = capsys.readouterr().out
     assert (
         "splits: 2 patients of splits are not in the cohort (1 no slide; no outcome: not in the clinical table, "
@@ -159,7 +159,7 @@ def test_patients_of_a_file_of_splits_who_are_not_in_the_cohort_and_the_other_wa
     assert "events: 6 of 11 patients" in said
     assert "splits: splits has no validation part: 0.4 of each training part is set aside for it" in said
     write_config(study, splits=splits | {"validation_fraction": 0})
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     assert "has no validation part" not in capsys.readouterr().out
 
 
@@ -172,18 +172,18 @@ def test_bags_that_a_model_cannot_take_are_a_problem(study: Path, capsys: pytest
         sheet.append(f"{slide},{patient},{number}.npy")
     (study / "slides.csv").write_text("\n".join(sheet) + "\n")
     write_config(study, models={"small": {"prototypes": 5}, "mlp": {"architecture": "mlp"}})
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     said = capsys.readouterr().out
     assert "features: ready-made, 8 per patch; 4 to 15 patches per patient, median 10" in said
     assert "expected: train: " in said
     write_config(study, models={"large": {"prototypes": 8}})
     with pytest.raises(InputError, match=r"models\.large: .*as prototypes \(now 8\)"):
-        check.run(study=study / "study.yaml")
+        check.run(study=[study / "study.yaml"])
 
 
 def test_low_coverage_is_a_warning(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     assert "warning" not in capsys.readouterr().out
     (study / "sets.gmt").write_text("S1\tx\tA\tB\tC\t" + "\t".join(f"N{number}" for number in range(9)) + "\n")
-    check.run(study=study / "study.yaml")
+    check.run(study=[study / "study.yaml"])
     assert "warning: Only 25% of the genes of the 1 gene sets that are kept were measured" in capsys.readouterr().out

@@ -87,7 +87,7 @@ def begin(folder: Path) -> None:
 
 def said_of(study: Path, capsys: pytest.CaptureFixture[str], ended: Path | None = None) -> dict[str, str]:
     """What is printed of each stage."""
-    status.run(study=study / "study.yaml", directory=study, ended=ended)
+    status.run(study=[study / "study.yaml"], directory=study, ended=ended)
     return dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
 
 
@@ -102,7 +102,7 @@ def test_a_study_of_which_nothing_has_run(study: Path, capsys: pytest.CaptureFix
 def test_done_begun_failed_and_missing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin(study)
     with pytest.raises(InputError) as caught:
-        status.run(study=study / "study.yaml", directory=study)
+        status.run(study=[study / "study.yaml"], directory=study)
     said = capsys.readouterr().out
     assert "tiles: 1 done, 1 begun (slides: 2 of 4 done, 1 left out)" in said
     assert "features: 1 done, 1 outdated (slides: 0 of 4 done)" in said
@@ -175,7 +175,7 @@ def test_a_job_that_left_no_word_has_begun_until_its_run_has_ended(
 def test_batches_that_failed_before_the_cohort_was_known(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     touch(study / "logs" / "tiles" / "b0007.log", text="error: expected a slide, found none\n")
     with pytest.raises(InputError, match="tiles b0007: expected a slide, found none"):
-        status.run(study=study / "study.yaml", directory=study)
+        status.run(study=[study / "study.yaml"], directory=study)
     assert "tiles: 1 failed (slides: 0 done)" in capsys.readouterr().out
     cohort(study / "results")
     assert said_of(study, capsys)["tiles"] == "2 missing (slides: 0 of 4 done)"

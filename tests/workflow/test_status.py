@@ -13,7 +13,7 @@ KILLED = 'case "$*" in *"tta_pipeline train"*r0_f1*) sh -c "kill -9 \\$\\$" ;; *
 
 
 def states(study: Workflow, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    status.run(study=study.configfile, directory=study.folder)
+    status.run(study=[study.configfile], directory=study.folder)
     return dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
 
 

@@ -24,13 +24,13 @@ from tta_pipeline.stages import pathways
 _MOST_PROBLEMS = 50
 
 
-def run(*, study: Path, directory: Path = Path(), width: int = 1024, tiles_per_second: float = 17.0) -> None:
+def run(*, study: list[Path], directory: Path = Path(), width: int = 1024, tiles_per_second: float = 17.0) -> None:
     """Read a study's tables and the headers of its slides; print who is in, what will be made, and every problem.
 
     Parameters
     ----------
     study
-        The study's config file.
+        The study's config file, or several as Snakemake takes them.
     directory
         Where the run will be started, as Snakemake's `--directory`: paths in the config are relative to it.
     width
@@ -43,7 +43,7 @@ def run(*, study: Path, directory: Path = Path(), width: int = 1024, tiles_per_s
     InputError
         There are problems: all of them in one message.
     """
-    options = config.load(study)
+    options = config.load(*study)
     findings = Findings()
     if not directory.is_dir():
         raise InputError(f"--directory {directory}: expected the folder of the study, found none.")
@@ -60,8 +60,9 @@ def run(*, study: Path, directory: Path = Path(), width: int = 1024, tiles_per_s
         shown = "\n".join(f"  {problem}" for problem in findings.problems[:_MOST_PROBLEMS])
         count = len(findings.problems)
         more = count - _MOST_PROBLEMS
+        where = ", ".join(map(str, study))
         raise InputError(
-            f"{study}: expected a study that can run, found {count} problem{'s' * (count > 1)}:\n{shown}"
+            f"{where}: expected a study that can run, found {count} problem{'s' * (count > 1)}:\n{shown}"
             f"{f'{chr(10)}  and {more} more' if more > 0 else ''}"
         )
 

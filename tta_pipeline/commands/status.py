@@ -13,13 +13,13 @@ _STATES = ("done", "outdated", "begun", "failed", "missing")
 _MOST_SHOWN = 20
 
 
-def run(*, study: Path, directory: Path = Path(), ended: Path | None = None) -> None:
+def run(*, study: list[Path], directory: Path = Path(), ended: Path | None = None) -> None:
     """Print how far a study is: slides, patients, folds and fits done of all, and what failed and why.
 
     Parameters
     ----------
     study
-        The study's config file.
+        The study's config file, or several as Snakemake takes them.
     directory
         Where it runs, as Snakemake's `--directory`.
     ended
@@ -32,7 +32,7 @@ def run(*, study: Path, directory: Path = Path(), ended: Path | None = None) -> 
         Jobs have failed: names each with the reason and its log.
     """
     failed: list[str] = []
-    for stage, own in jobs.of_study(config.load(study), directory).items():
+    for stage, own in jobs.of_study(config.load(*study), directory).items():
         killed = [] if ended is None else [job for job in own if job.ended_silently(ended)]
         states = Counter("failed" if job in killed else job.state for job in own)
         said = ", ".join(f"{states[state]} {state}" for state in _STATES if states[state])

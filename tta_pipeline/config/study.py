@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -67,14 +67,31 @@ class Study(Section):
         return self
 
 
-def load(path: Path) -> Study:
-    """Read a study's config file.
+def load(*paths: Path) -> Study:
+    """Read a study's config file, or several: a later one adds to the earlier, as with Snakemake's `--configfile`.
 
     Raises
     ------
     InputError
-        The file is missing or not YAML, a key is unknown, a value is of the wrong type or out of its limits.
+        A file is missing or not YAML, a key is unknown, a value is of the wrong type or out of its limits.
     """
+    content: dict[str, Any] = {}
+    for path in paths:
+        content = _added(content, _read(path))
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise InputError(describe(error, where=", ".join(map(str, paths)))) from error
+
+
+def _added(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are joined, key by key; of anything else the second counts."""
+    both = {**first, **second}
+    nested = [key for key in first if isinstance(first[key], Mapping) and isinstance(second.get(key), Mapping)]
+    return both | {key: _added(first[key], second[key]) for key in nested}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: expected a config file, found nothing. Give the path of a YAML file.")
     try:
@@ -83,7 +100,4 @@ def load(path: Path) -> Study:
         raise InputError(f"{path}: expected YAML, found: {error}") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected sections at the top level, found {type(content).__name__}.")
-    try:
-        return Study.model_validate(content)
-    except ValidationError as error:
-        raise InputError(describe(error, where=str(path))) from error
+    return content
