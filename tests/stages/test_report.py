@@ -106,7 +106,12 @@ def write_study(
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
                 about |= {"n_parameters": 1234, "recipe": {"epochs": 3}}
-                about["model"] = {"architecture": "tta", "anchors": number == 0, "modalities": ["a", "b"][: number + 1]}
+                architecture = "clinical-cox" if model == "clinical" else "tta"
+                about["model"] = {
+                    "architecture": architecture,
+                    "anchors": number == 0,
+                    "modalities": ["a", "b"][: number + 1],
+                }
                 known = {fits.TRAIN_MEDIAN: float(np.median(risk[train]))} if median else {}
                 loss = np.array([3.0, 2.0 + 0.1 * fold, np.nan])
                 artifacts.write_checkpoint(
@@ -461,7 +466,7 @@ def test_calibration_and_hazards_stand_in_tables_and_on_the_page(study):
 
 def test_clinical_covariates_are_held_against_the_risks(tmp_path):
     generator = np.random.default_rng(1)
-    given = write_study(tmp_path, models=("tta",))
+    given = write_study(tmp_path, models=("tta", "clinical"))
     truth = pd.read_csv(tmp_path / "truth.tsv", sep="\t")
     rows = [
         *((name, "age", f"{60 + 10 * (risk + generator.normal(0, 0.2)):.0f}") for name, risk in truth.to_numpy()),
@@ -472,6 +477,7 @@ def test_clinical_covariates_are_held_against_the_risks(tmp_path):
     report.run(**given, out=tmp_path / "out", config=CONFIG)
     added = read(tmp_path / "out", "added_value").set_index("covariate")
     assert list(added.index) == ["age", "race"]
+    assert set(added["model"]) == {"tta"}  # the other one's risk is made of the covariates
     assert added.loc["age", "p_alone"] < 0.05
     assert added.loc["age", "c_covariate"] > 0.7
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")

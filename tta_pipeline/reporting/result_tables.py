@@ -13,6 +13,8 @@ from tta_pipeline.numerics.scores import score_parts, summarise_scores
 from tta_pipeline.numerics.time_metrics import Outcomes
 from tta_pipeline.reporting.fits import FIT, Checkpoints, Evaluated, train_medians
 
+_OF_COVARIATES = "clinical-cox"  # the architecture whose risk is made of the covariates alone
+
 
 def make_results(
     found: Evaluated,
@@ -37,6 +39,8 @@ def make_results(
     models = found.models
     bootstrap = results.bootstrap_models(models, samples=config.bootstrap, seed=config.seed)
     n_train = float(found.sizes["n_train"].mean())
+    sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
+    beside = {name: own for name, own in models.items() if sections.get(name, {}).get("architecture") != _OF_COVARIATES}
     made = {
         "metrics": results.c_per_part(models).merge(found.sizes, on=["model", *FIT], validate="1:1"),
         "pooled": results.c_per_fit(models),
@@ -48,9 +52,8 @@ def make_results(
         ),
         "calibration": calibration_table(found.predictions, confidence=config.confidence),
         "hazards": hazards_table(models),
-        "added_value": added_table(models, covariates),
+        "added_value": added_table(beside, covariates),
     }
-    sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
     made["scores_summary"] = summarise_scores(made["scores"])
     return made
