@@ -137,6 +137,14 @@ def test_every_row_of_the_page_has_a_test() -> None:
         assert rules == ROWS[name][1], name
 
 
+@pytest.mark.slow
+def test_a_key_of_train_leaves_a_model_alone_that_is_not_trained_by_it(study: Workflow) -> None:
+    study.configure(models={"forest": {"architecture": "survival-forest"}})
+    study.succeed("--until", "train")
+    study.configure(train={"epochs": 2})
+    assert study.planned("--until", "train")["train"] == 2  # both folds of tta
+
+
 @pytest.mark.parametrize(
     ("arguments", "rules"),
     [

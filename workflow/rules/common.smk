@@ -107,6 +107,16 @@ def networks():
     return [name for name, model in config["models"].items() if "train" in model and name in reported()]
 
 
+# Models that are fitted in one go: nothing of the section `train` is theirs.
+TABULAR = {"clinical-cox", "elastic-net", "survival-forest"}
+
+
+def training_of(wildcards):
+    """What a model is told of the section `train`."""
+    is_network = config["models"][wildcards.model]["architecture"] not in TABULAR
+    return section("train", without=["seeds"]) if is_network else "{}"
+
+
 def covariates_of(wildcards):
     """The table of clinical covariates, an input of the models that read it."""
     reads = config["models"][wildcards.model]["architecture"] == "clinical-cox"

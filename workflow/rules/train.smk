@@ -20,7 +20,7 @@ rule train:
         runtime=attempts(480),
     params:
         model=lambda wildcards: json.dumps(config["models"][wildcards.model], sort_keys=True),
-        config=section("train", without=["seeds"]),
+        config=training_of,
         bad_slides=section("bad_slides"),
     shell:
         "python -m tta_pipeline train --patients {input.patients} --slides {input.slides} --manifests {input.manifests}"
