@@ -39,7 +39,8 @@ def interrupted(slurm_python: Path, cluster: Cluster, tmp_path_factory: pytest.T
     workflow = SlurmWorkflow(folder, slurm_python, "slurm-no-accounting")
     output = folder / "first.log"
     with output.open("w") as log:
-        process = subprocess.Popen(workflow.command(), env=workflow.environment(), stdout=log, stderr=log)
+        heard = ["env", "--default-signal=INT"]  # what runs in the background may be told to ignore it
+        process = subprocess.Popen([*heard, *workflow.command()], env=workflow.environment(), stdout=log, stderr=log)
     features = folder / "results" / "features"
     deadline = time.monotonic() + 180
     while not list(features.rglob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
