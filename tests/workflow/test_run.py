@@ -259,6 +259,8 @@ def test_a_killed_run_keeps_its_finished_slides(study: Workflow) -> None:
             r"config: models\.cox\.architecture: 'clinical-cox' should not be valid under .*"
             r"reads clinical covariates: name columns of the clinical table in inputs\.covariates",
         ),
+        ({"models": {"empty": None}}, r"config: models\.empty: expected a mapping of options, found nothing"),
+        ({"report": {"without": ["tat"]}}, r"config: report\.without: expected some of the models tta, found tat"),
     ],
 )
 def test_a_config_that_does_not_fit_stops_before_any_job(

@@ -22,6 +22,11 @@ except WorkflowError as error:
     key = error.__context__.json_path.removeprefix("$.")
     raise WorkflowError(f"config: {key}: {error.__context__.message}. See config/README.md.") from None
 
+if unknown := sorted(set(config["report"]["without"]) - set(config["models"])):
+    raise WorkflowError(
+        f"config: report.without: expected some of the models {', '.join(config['models'])}, found {', '.join(unknown)}."
+    )
+
 
 wildcard_constraints:
     batch=r"b\d+",
