@@ -36,6 +36,7 @@ def test_a_killed_job_is_named_at_the_end(
     done = study.run("--forcerun", "train", "--until", "train")
     said = done.stdout + done.stderr
     assert done.returncode == 1
+    assert "train tta/r0_f0_s0: 1 of 2\n" in said
     assert (
         "python -m tta_pipeline train returned non-zero exit status 137.\nlogs/train/tta/r0_f1_s0.log ends so:\n"
         in said

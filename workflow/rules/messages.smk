@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 STUDY = ".snakemake/study.json"  # the config; written when a run begins, so that what is older is no work of it
 LAST_LINES, MOST_FILES = 10, 8
@@ -58,4 +59,35 @@ def shorten(record):
     return True
 
 
+PLANNED, STARTED, FINISHED = {}, {}, {}  # jobs by rule; rule and wildcards by job; those that have ended, by rule
+
+
+def count(record):
+    """A job that has ended is told by its batch or fit, with how many of its stage have, and slides where it has some."""
+    event = getattr(record, "event", None)
+    if event == LogEvent.RUN_INFO:
+        PLANNED.update(record.stats)
+    elif event == LogEvent.JOB_INFO:
+        STARTED[record.jobid] = (record.rule_name, record.wildcards)
+    elif event == LogEvent.JOB_FINISHED and record.job_id in STARTED:
+        stage, wildcards = STARTED[record.job_id]
+        ended = FINISHED.setdefault(stage, {})
+        ended[record.job_id] = wildcards
+        count_of = f"{len(ended)} of {PLANNED.get(stage, '?')}"
+        record.msg = f"{stage}{named(wildcards)}: {count_of}{slides_done(ended.values())}"
+    return True
+
+
+def named(wildcards):
+    if "model" in wildcards:
+        return " {model}/r{repeat}_f{fold}_s{seed}".format(**wildcards)
+    return "".join(f" {value}" for value in wildcards.values())
+
+
+def slides_done(ended):
+    done = sum(len(batches()[wildcards["batch"]]) for wildcards in ended if "batch" in wildcards)
+    return f" ({done} of {len(slides_to_encode())} slides of the sheet)" if done else ""
+
+
 logger.addFilter(shorten)
+logger.addFilter(count)
