@@ -1,6 +1,7 @@
 """The config models: limits, unknown keys, messages, and what is generated from them."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +16,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.tabular import TABULAR
+from tta_pipeline.reporting import result_tables
 
 MINIMAL = {"inputs": {"slides": "s.tsv", "clinical": "c.tsv", "expression": "e.csv", "gene_sets": "g.gmt"}}
 
@@ -228,3 +230,13 @@ def test_the_published_baselines_are_those_that_have_a_recipe(tmp_path: Path) ->
     models = config.load(write(tmp_path, MINIMAL | published)).networks
     assert all(model.recipe == "published" for model in models.values())
     assert {model.architecture for model in models.values()} == set(PUBLISHED)
+
+
+def test_the_workflow_and_the_report_know_the_models_that_are_no_networks() -> None:
+    """Neither imports the sections of models; both name some of them."""
+    rules = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
+    named = re.findall(r"^TABULAR = \{(.+)\}$", rules, flags=re.MULTILINE)[0]
+    assert set(re.findall(r'"([a-z-]+)"', named)) == set(TABULAR)
+    reading = {name for name in TABULAR if model_sections.ARCHITECTURES[name](architecture=name).needs_covariates}
+    assert reading == {result_tables._OF_COVARIATES}
+    assert f'["architecture"] == "{result_tables._OF_COVARIATES}"' in rules
