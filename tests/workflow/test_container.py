@@ -51,7 +51,7 @@ def test_what_the_recipes_copy_is_enough_to_run_a_rule(study: Workflow, tmp_path
         copy(ROOT / name, checkout / name)
     (checkout / "profiles").symlink_to("workflow/profiles")
     text = study.succeed("--snakefile", str(checkout / "Snakefile"), "--forcerun", "splits", "--until", "splits")
-    assert "(Rule: splits)" in text
+    assert "\nsplits: 1 of 1\n" in text
     assert "profiles/default" in text
 
 
