@@ -11,6 +11,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.artifacts import Checkpoint
 from tta_pipeline.model_sections import Architecture
+from tta_pipeline.models import resume
 from tta_pipeline.numerics.alignment import rho_at
 from tta_pipeline.stages import train, training
 
@@ -269,6 +270,7 @@ def test_risks_that_blow_up_name_a_patient_and_the_remedy(study: Study) -> None:
 def test_a_killed_training_goes_on_to_the_same_weights(
     study: Study, monkeypatch: pytest.MonkeyPatch, checkpoint: str
 ) -> None:
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
     whole = trained(study, epochs=4, checkpoint=checkpoint)
     (study.folder / "train" / "checkpoint.h5").unlink()
     report = training._report
@@ -291,6 +293,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
 
 
+def test_a_training_of_less_than_the_interval_writes_no_state(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, epoch: int, epochs: int, **__: Any) -> None:
+        if epoch == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study)
+    assert not (study.folder / "train").exists()
+
+
 @pytest.mark.parametrize("left", ["another training", "rubbish"])
 def test_a_state_that_does_not_fit_is_not_taken_up(study: Study, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
     def killed(*_: Any, **__: Any) -> None:
@@ -298,6 +311,7 @@ def test_a_state_that_does_not_fit_is_not_taken_up(study: Study, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_report", killed)
+        patch.setattr(resume, "SAVE_EVERY_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             trained(study, learning_rate=1e-2)
     if left == "rubbish":

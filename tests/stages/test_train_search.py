@@ -11,6 +11,7 @@ from tests.stages.test_train import bytes_of, trained
 from tta_pipeline import config
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import tables
+from tta_pipeline.models import resume
 from tta_pipeline.stages import training
 
 GRID = {"learning_rate": [1e-3, 5e-2], "weight_decay": [1e-5, 1e-1]}
@@ -57,6 +58,7 @@ def test_the_test_part_is_not_touched(study: Study) -> None:
 
 def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the second epoch of the third combination: the first two are not trained again."""
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
     whole = trained(study, search=GRID)
     (study.folder / "train" / "checkpoint.h5").unlink()
     report = training._report
@@ -78,6 +80,26 @@ def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: 
     assert bytes_of(again) == bytes_of(whole)
     assert again.attributes == whole.attributes
     assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
+
+
+def test_a_combination_that_has_ended_is_kept_however_short_it_was(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = training._report
+    epochs: list[int] = []
+
+    def killed(*arguments: Any, epoch: int, **options: Any) -> None:
+        epochs.append(epoch)
+        if len(epochs) == 5:
+            raise KeyboardInterrupt
+        report(*arguments, epoch=epoch, **options)
+
+    monkeypatch.setattr(training, "_report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(study, search=GRID)
+    assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5.0.partial"]
+    trained(study, search=GRID)
+    assert epochs == [1, 2, 3, 1, 2, *([1, 2, 3] * 3)]
 
 
 def test_a_combination_that_diverges_is_recorded_and_the_others_are_tried(study: Study) -> None:
@@ -102,6 +124,7 @@ def test_a_killed_search_leaves_no_state_behind_when_the_study_goes_on_without_i
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_report", killed)
+        patch.setattr(resume, "SAVE_EVERY_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             trained(study, search=GRID)
     assert (study.folder / "train" / "checkpoint.h5.0.partial").is_file()

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
+SAVE_EVERY_S = 60.0  # what a job that is killed may lose
+
 
 @dataclass
 class Progress:
@@ -29,10 +31,21 @@ class Progress:
 
 @dataclass(frozen=True)
 class Journal:
-    """File of a training's state. `made_from` says what the training depends on; another one's file is not taken up."""
+    """File of a training's state, written after an epoch if the last one was written `SAVE_EVERY_S` ago.
+
+    Writing takes longer than the epoch does where a model of many weights sees few patients.
+
+    made_from: what the training depends on; another one's file is not taken up.
+    keeps_end: the state of the last epoch is always written, for others are trained before any artifact is.
+    """
 
     path: Path
     made_from: str
+    keeps_end: bool = False
+
+    def is_due(self, *, since_s: float, at_end: bool) -> bool:
+        """Whether the state is to be written, `since_s` seconds after it was, or after the training began."""
+        return self.keeps_end if at_end else since_s >= SAVE_EVERY_S
 
     def save(self, progress: Progress, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Write the state; a file that is there is replaced at once, never half."""

@@ -65,12 +65,12 @@ class EncoderLayer(nn.Module):
     def _read_in_parts(self, query: Tensor, *, key: Tensor, value: Tensor, real: Tensor | None) -> Tensor:
         size = max(1, _CACHED // (self.heads * query.shape[2] ** 2))  # patients
         read = []
-        for start in range(0, len(query), size):
-            own = slice(start, start + size)
-            logits = (query[own] * query.shape[3] ** -0.5) @ key[own].mT  # (patients, heads, tokens, tokens)
+        parts = [torch.split(one, size) for one in (query * query.shape[3] ** -0.5, key, value)]
+        for index, (queries, keys, values) in enumerate(zip(*parts, strict=True)):
+            logits = queries @ keys.mT  # (patients, heads, tokens, tokens)
             if real is not None:
-                logits = logits.masked_fill(~real[own], -torch.inf)
-            read.append(self._drop(logits.softmax(dim=-1)) @ value[own])
+                logits = logits.masked_fill(~real[index * size : (index + 1) * size], -torch.inf)
+            read.append(self._drop(logits.softmax(dim=-1)) @ values)
         return torch.cat(read)
 
     def _drop(self, hidden: Tensor) -> Tensor:

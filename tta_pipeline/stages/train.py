@@ -100,7 +100,8 @@ def run(
 
         def journal(number: int, options: list[dict[str, Any]]) -> Journal:
             state = state_file(out, number=None if recipe.search is None else number)
-            return Journal(state, made_from=json.dumps(made_from | {"options": options}, sort_keys=True))
+            known = json.dumps(made_from | {"options": options}, sort_keys=True)
+            return Journal(state, made_from=known, keeps_end=recipe.search is not None)
 
         fitted = _fit_network(model, data, genes, seed=seed, config=recipe, journal=journal)
     checkpoint = replace(fitted, attributes=fitted.attributes | {"name": name, "repeat": repeat, "fold": fold})

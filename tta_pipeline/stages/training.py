@@ -1,6 +1,7 @@
 """The epochs of a network on the training patients of one fold: batches, losses, what is watched, the epoch chosen."""
 
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -64,14 +65,14 @@ def fit_epochs(
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
     """Train in place; the history by column, and the epoch (from 1) whose weights the network holds at the end.
 
-    The state is kept in the journal after each epoch, and taken up from there.
+    The state is kept in the journal from time to time, and taken up from there.
     """
     optimiser = optimiser_of(network, config)
     progress = journal.load(network, optimiser)
     rows, done = progress.rows, len(progress.rows)
     if not rows:  # else the state holds what was fitted
         _fit_bags(network, data, seed=seed)
-    steps = -(-len(data.train) // config.batch_size)
+    steps, saved = -(-len(data.train) // config.batch_size), time.monotonic()
     bar: tqdm[Any] = tqdm(total=config.epochs * steps, initial=done * steps, unit="step", disable=None)
     for epoch in range(done, config.epochs):
         row = _train_epoch(network, optimiser, data, seed=seed, epoch=epoch, config=config, bar=bar)
@@ -80,7 +81,9 @@ def fit_epochs(
         rows.append(row)
         if config.checkpoint in CHOSEN_ON:
             _keep_best(progress, network, loss=row[f"{CHOSEN_ON[config.checkpoint]}_{data.objective.name}"])
-        journal.save(progress, network, optimiser)
+        if journal.is_due(since_s=time.monotonic() - saved, at_end=epoch + 1 == config.epochs):
+            journal.save(progress, network, optimiser)
+            saved = time.monotonic()
         _report(bar, row, epoch=epoch + 1, epochs=config.epochs)
     bar.close()
     if progress.best is not None:
