@@ -42,6 +42,13 @@ def test_undefined_c_indices_are_named_with_their_reason():
     ]
 
 
+def test_a_model_of_mixed_settings_is_named_with_the_remedy():
+    assert findings.of_mixed_settings([]) == []
+    (found,) = findings.of_mixed_settings(["mcat"])
+    assert found.startswith("mcat: its fits have different options or recipes")
+    assert "--forcerun train" in found
+
+
 def test_shared_sites_are_said_with_the_worst_part():
     events = pd.DataFrame({"repeat": 0, "fold": [0, 1, 2], "n_test_sites": [4, 9, 3], "n_shared_sites": [1, 7, 0]})
     found = findings.of_shared_sites(events)

@@ -14,7 +14,7 @@ from lifelines.utils import concordance_index
 from PIL import Image
 
 from tta_pipeline.cli import run as command
-from tta_pipeline.config import Report
+from tta_pipeline.config import Inputs, Report
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, report_tables, tables
 from tta_pipeline.reporting import fits, pictures
@@ -134,6 +134,22 @@ def test_the_job_of_a_search_trained_all_its_combinations():
     assert found["epochs"].tolist() == [3, 12, 3]
 
 
+def test_fits_of_different_settings_are_seen_and_what_a_search_chose_is_not_one():
+    def fitted(recipe, **about):
+        about = {"model": {"architecture": "tta"}, "recipe": {"epochs": 3, "learning_rate": 0.1} | recipe} | about
+        return artifacts.Checkpoint({}, {}, {}, {}, about)
+
+    tried = {"search": [{"learning_rate": 0.1}]}
+    made = {
+        "same": [fitted({}), fitted({})],
+        "searched": [fitted({}, **tried), fitted({"learning_rate": 1.0}, **tried)],
+        "rate": [fitted({}), fitted({"learning_rate": 1.0})],
+        "epochs": [fitted({}, **tried), fitted({"epochs": 4}, **tried)],
+        "options": [fitted({}), fitted({}, model={"architecture": "tta", "anchors": False})],
+    }
+    assert fits.mixed_settings(made) == ["rate", "epochs", "options"]
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Arguments of a sound study and the folder of its report, with the true risk."""
@@ -231,6 +247,26 @@ def test_the_page_says_what_the_tables_say(study):
         ["small", "9", "1", "0", "8", "M0, M1, M2, M3, M4, M5, …"],
         ["HYPOXIA", "20", "18", "2", "2", "VEGFA, PDK1"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("named", "endpoint"),
+    [
+        ({"endpoint": "DSS"}, "DSS"),
+        (
+            {"time_column": "DSS.time", "event_column": "dead", "event_means": "censorship"},
+            "DSS.time (days), dead (1 = censored)",
+        ),
+    ],
+)
+def test_the_page_names_the_endpoint_and_the_files_but_no_folder(study, tmp_path, named, endpoint):
+    given, _ = study
+    files = {name: f"/home/somebody/{name}.tsv" for name in ("slides", "clinical", "expression", "gene_sets")}
+    report.run(**given, out=tmp_path, config=CONFIG, inputs=Inputs(**files, **named))
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f"Endpoint: <code>{endpoint}</code>; Clinical table: <code>clinical.tsv</code>;" in text
+    assert "Gene sets: <code>gene_sets.tsv</code>." in text
+    assert "somebody" not in text
 
 
 def test_the_same_inputs_give_the_same_bytes(study, tmp_path):

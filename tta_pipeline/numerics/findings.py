@@ -24,6 +24,15 @@ def of_choice(models: Sequence[str]) -> list[str]:
     ]
 
 
+def of_mixed_settings(models: Sequence[str]) -> list[str]:
+    """Models whose fits are not all of one model."""
+    return [
+        f"{model}: its fits have different options or recipes, so its numbers are of no single model. Run "
+        "snakemake --forcerun train."
+        for model in models
+    ]
+
+
 def of_test_parts(metrics: pd.DataFrame) -> list[str]:
     """Test parts with few events and those without a C-index."""
     found = []

@@ -1,5 +1,6 @@
 """What the fits of a study left behind: the test parts of each model, and the histories of its trainings."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tta_pipeline.config import Search
 from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts
 from tta_pipeline.numerics.metrics import Fold, check_outcomes
@@ -98,6 +100,11 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
     }
 
 
+def mixed_settings(checkpoints: Checkpoints) -> list[str]:
+    """Models whose fits differ in options or recipe, by more than what a search chose for each."""
+    return [model for model, own in checkpoints.items() if len({_settings(one.attributes) for one in own}) > 1]
+
+
 def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
     """One row per fit: model, name, repeat, fold, seed, and its parameters and epochs, NaN where it does not say."""
     rows = [
@@ -107,6 +114,13 @@ def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs"])
     return table.astype({"n_parameters": "float64", "epochs": "float64"})
+
+
+def _settings(attributes: Mapping[str, Any]) -> str:
+    recipe = attributes.get("recipe", {})
+    searched = set(Search.model_fields) if attributes.get("search") else set()
+    own = {key: value for key, value in recipe.items() if key not in searched}
+    return json.dumps([attributes.get("model"), own], sort_keys=True)
 
 
 def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from tta_pipeline import __version__
-from tta_pipeline.config import Report
+from tta_pipeline.config import Inputs, Report
 from tta_pipeline.io import report_tables
 from tta_pipeline.numerics import coverage as genes
 from tta_pipeline.numerics import findings
@@ -60,6 +60,19 @@ def content(
         "has_training": any(name.startswith("training_") for name in pictures),
         "pictures": pictures,
         "version": __version__,
+    }
+
+
+def study_of(inputs: Inputs) -> dict[str, str]:
+    """What a study reads: its endpoint, and the names of its files (their folders are of a machine, not of a study)."""
+    meaning = "observed" if inputs.event_means == "event" else "censored"
+    columns = f"{inputs.time_column} ({inputs.time_unit}), {inputs.event_column} (1 = {meaning})"
+    return {
+        "Endpoint": inputs.endpoint or columns,
+        "Clinical table": inputs.clinical.name,
+        "Slides": inputs.slides.name,
+        "Expression": f"{inputs.expression.name} ({inputs.expression_unit})",
+        "Gene sets": inputs.gene_sets.name,
     }
 
 

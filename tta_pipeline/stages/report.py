@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tta_pipeline.config import Report
+from tta_pipeline.config import Inputs, Report
 from tta_pipeline.io import hdf5, provenance, report_page, report_tables, tables
 from tta_pipeline.io.benchmarks import benchmarks_of, read_benchmarks, read_training_jobs
 from tta_pipeline.io.truth import read_truth
@@ -15,7 +15,15 @@ from tta_pipeline.numerics.scores import training_outcomes
 from tta_pipeline.numerics.training_costs import cost_table, hours_per_thousand_slides
 from tta_pipeline.reporting import page, pictures
 from tta_pipeline.reporting.cohort_tables import make_cohort
-from tta_pipeline.reporting.fits import ON_TEST, Evaluated, excluded, fit_table, read_evaluated, read_trained
+from tta_pipeline.reporting.fits import (
+    ON_TEST,
+    Evaluated,
+    excluded,
+    fit_table,
+    mixed_settings,
+    read_evaluated,
+    read_trained,
+)
 from tta_pipeline.reporting.result_tables import group_table, make_results, risk_groups
 
 log = logging.getLogger(__name__)
@@ -34,6 +42,7 @@ def run(
     evaluated: list[Path],
     out: Path,
     config: Report,
+    inputs: Inputs | None = None,
     quality: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
     benchmarks: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
 ) -> None:
@@ -55,6 +64,8 @@ def run(
         Folder to write to.
     config
         Bootstrap, level of the intervals, and the true risk of a simulated cohort.
+    inputs
+        What the study read, for the page to name.
     quality
         Tables of quality of the tiles jobs.
     benchmarks
@@ -110,7 +121,9 @@ def run(
     known = set(fits[["name", "repeat", "fold", "seed"]].itertuples(index=False, name=None))
     stages = read_benchmarks(benchmarks_of(benchmarks, fits=known, batches={path.stem for path in manifests}))
     warnings = [
-        *_warnings(made, found=found, roles=roles, sets=sets, without=config.without),
+        *_warnings(
+            made, found=found, roles=roles, sets=sets, without=config.without, mixed=mixed_settings(checkpoints)
+        ),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
     ]
     for name, columns in report_tables.TABLES.items():
@@ -120,6 +133,7 @@ def run(
         out / "index.html",
         page.content(made, cohort=cohort, sets=sets, pictures=drawn, warnings=warnings, config=config)
         | {
+            "study": {} if inputs is None else page.study_of(inputs),
             "resources": stages.to_dict("records"),
             "thousand_slides": hours_per_thousand_slides(stages, slides=len(made["slides"])),
             "n_slides": len(made["slides"]),
@@ -136,6 +150,7 @@ def _warnings(
     roles: pd.DataFrame,
     sets: pd.DataFrame,
     without: Sequence[str],
+    mixed: Sequence[str],
 ) -> list[str]:
     return [
         *findings.of_choice([model for model in found.models if model.endswith(ON_TEST)]),
@@ -144,6 +159,7 @@ def _warnings(
         *findings.of_shared_sites(made["events"]),
         *findings.of_risks(found.models),
         *findings.of_empty_models(found.empty),
+        *findings.of_mixed_settings(mixed),
         *findings.of_modalities(made["modalities"]),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),

@@ -71,9 +71,10 @@ rule report:
         runtime=attempts(60),
     params:
         config=section("report"),
+        inputs=section("inputs"),
     shell:
         "python -m tta_pipeline report --patients {input.patients} --slides {input.slides} --attrition {input.attrition}"
         " --covariates {input.covariates}"
         " --manifests {input.manifests} --quality {input.quality} --coverage {input.coverage} --splits {input.splits} --trained {input.trained}"
         " --evaluated {input.evaluated} --benchmarks $(find benchmarks -name '*.tsv' -not -path '*/report/*' | sort)"
-        " --out results/report --config {params.config:q} 2> {log}"
+        " --out results/report --config {params.config:q} --inputs {params.inputs:q} 2> {log}"
