@@ -86,6 +86,23 @@ def test_gene_names_are_a_word_a_path_or_none(
 
 
 @pytest.mark.parametrize(
+    ("time", "event"),
+    [
+        ("DSS.time", "DSS"),
+        ("OS_MONTHS", "os_status"),
+        ("dss_survival_days", "dss_censorship"),
+        ("days", "OS"),
+        ("PFI.time", "progressed"),
+        ("dose_time", "prognosis"),
+    ],
+)
+def test_columns_of_one_endpoint_or_of_no_named_one_are_taken(tmp_path: Path, time: str, event: str) -> None:
+    inputs = MINIMAL["inputs"] | {"time_column": time, "event_column": event}
+    found = config.load(write(tmp_path, MINIMAL | {"inputs": inputs}))
+    assert (found.inputs.time_column, found.inputs.event_column) == (time, event)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"trian": {}}, r"study\.yaml: trian: Extra inputs are not permitted"),
@@ -93,6 +110,10 @@ def test_gene_names_are_a_word_a_path_or_none(
         ({"train": {"epochs": 0}}, r"train\.epochs: Input should be greater than or equal to 1, found 0"),
         ({"tiles": {"mpp": "half"}}, r"tiles\.mpp: .*valid number.*found 'half'"),
         ({"tiles": {"tile_size_px": 64, "overlap_px": 64}}, r"overlap_px must be below tile_size_px = 64, found 64"),
+        (
+            {"inputs": MINIMAL["inputs"] | {"time_column": "DSS.time", "event_column": "OS"}},
+            r"inputs: .*the time of DSS \(time_column: DSS\.time\) with the indicator of OS \(event_column: OS\)",
+        ),
         (
             {"inputs": MINIMAL["inputs"] | {"endpoint": "OS", "event_column": "dead", "time_unit": "months"}},
             r"inputs: .*takes the columns of a known layout, and time_unit, event_column would not be used",

@@ -1,10 +1,13 @@
 """The section of the files of a study."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from tta_pipeline.section import Section, StudyPath
+
+_ENDPOINT = re.compile(r"(?<![a-z])(os|dss|pfi|pfs|dfi|dfs)(?![a-z])", re.IGNORECASE)  # in the name of a column
 
 
 class Inputs(Section):
@@ -86,5 +89,16 @@ class Inputs(Section):
         if self.endpoint is not None and own:
             raise ValueError(
                 f"endpoint takes the columns of a known layout, and {', '.join(own)} would not be used: give either"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_of_one_endpoint(self) -> "Inputs":
+        time, event = (_ENDPOINT.search(name) for name in (self.time_column, self.event_column))
+        if time is not None and event is not None and time[0].upper() != event[0].upper():
+            raise ValueError(
+                f"expected the time and the indicator of one endpoint, found the time of {time[0].upper()} "
+                f"(time_column: {self.time_column}) with the indicator of {event[0].upper()} (event_column: "
+                f"{self.event_column}): name two columns of the same endpoint"
             )
         return self
