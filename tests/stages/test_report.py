@@ -135,19 +135,28 @@ def test_the_job_of_a_search_trained_all_its_combinations():
 
 
 def test_fits_of_different_settings_are_seen_and_what_a_search_chose_is_not_one():
-    def fitted(recipe, **about):
-        about = {"model": {"architecture": "tta"}, "recipe": {"epochs": 3, "learning_rate": 0.1} | recipe} | about
+    def fitted(name, recipe, **about):
+        about = {
+            "name": name,
+            "model": {"architecture": "tta"},
+            "recipe": {"epochs": 3, "learning_rate": 0.1} | recipe,
+        } | about
         return artifacts.Checkpoint({}, {}, {}, {}, about)
 
-    tried = {"search": [{"learning_rate": 0.1}]}
-    made = {
-        "same": [fitted({}), fitted({})],
-        "searched": [fitted({}, **tried), fitted({"learning_rate": 1.0}, **tried)],
-        "rate": [fitted({}), fitted({"learning_rate": 1.0})],
-        "epochs": [fitted({}, **tried), fitted({"epochs": 4}, **tried)],
-        "options": [fitted({}), fitted({}, model={"architecture": "tta", "anchors": False})],
+    tried, others = ({"search": [{"learning_rate": rate, "weight_decay": 0.0}]} for rate in (0.1, 1.0))
+    pairs = {
+        "same": [({}, {}), ({}, {})],
+        "searched": [({}, tried), ({"learning_rate": 1.0}, tried)],
+        "cache": [({"cache_gb": 1.0}, {}), ({"cache_gb": 2.0}, {})],
+        "rate": [({}, {}), ({"learning_rate": 1.0}, {})],
+        "grid": [({}, tried), ({}, others)],
+        "epochs": [({}, tried), ({"epochs": 4}, tried)],
+        "options": [({}, {}), ({}, {"model": {"architecture": "tta", "anchors": False}})],
     }
-    assert fits.mixed_settings(made) == ["rate", "epochs", "options"]
+    made = {name: [fitted(name, recipe, **about) for recipe, about in both] for name, both in pairs.items()}
+    chosen = [fitted("chosen", {"checkpoint": checkpoint}) for checkpoint in ("last", "published")]
+    made |= {"chosen": chosen[:1], f"chosen{fits.ON_TEST}": chosen[1:]}
+    assert fits.mixed_settings(made) == ["rate", "grid", "epochs", "options", "chosen"]
 
 
 @pytest.fixture(scope="module")

@@ -304,6 +304,24 @@ def test_a_training_of_less_than_the_interval_writes_no_state(study: Study, monk
     assert not (study.folder / "train").exists()
 
 
+def test_a_state_of_older_code_is_not_taken_up(
+    study: Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_report", killed)
+        patch.setattr(train, "FORMAT", resume.FORMAT - 1)
+        with pytest.raises(KeyboardInterrupt):
+            trained(study)
+    caplog.set_level("INFO")
+    trained(study)
+    assert "starting anew" in caplog.text
+    assert "going on after" not in caplog.text
+
+
 @pytest.mark.parametrize("left", ["another training", "rubbish"])
 def test_a_state_that_does_not_fit_is_not_taken_up(study: Study, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
     def killed(*_: Any, **__: Any) -> None:

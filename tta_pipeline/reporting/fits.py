@@ -19,6 +19,7 @@ FIT = ("repeat", "fold", "seed")
 ON_TEST = " [chosen on the test part]"  # behind the name of such a model, in every table and figure
 TRAIN_MEDIAN = "train_risk_median"  # attribute of a checkpoint: median risk of its training patients
 _SIZES = ("n_train", "n_train_events")
+_WITHOUT_EFFECT = {"cache_gb", "device"}  # keys of a recipe that change no result, but for rounding
 
 Checkpoints = Mapping[str, Sequence[artifacts.Checkpoint]]
 
@@ -101,8 +102,12 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
 
 
 def mixed_settings(checkpoints: Checkpoints) -> list[str]:
-    """Models whose fits differ in options or recipe, by more than what a search chose for each."""
-    return [model for model, own in checkpoints.items() if len({_settings(one.attributes) for one in own}) > 1]
+    """Names of models whose fits differ in options or recipe, by more than what a search chose for each."""
+    settings: dict[str, set[str]] = {}
+    for own in checkpoints.values():
+        for one in own:
+            settings.setdefault(one.attributes["name"], set()).add(_settings(one.attributes))
+    return [name for name, found in settings.items() if len(found) > 1]
 
 
 def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
@@ -118,9 +123,10 @@ def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
 
 def _settings(attributes: Mapping[str, Any]) -> str:
     recipe = attributes.get("recipe", {})
-    searched = set(Search.model_fields) if attributes.get("search") else set()
-    own = {key: value for key, value in recipe.items() if key not in searched}
-    return json.dumps([attributes.get("model"), own], sort_keys=True)
+    tried = [[row.get(key) for key in Search.model_fields] for row in attributes.get("search") or []]
+    passed_over = _WITHOUT_EFFECT | (set(Search.model_fields) if tried else set())
+    own = {key: value for key, value in recipe.items() if key not in passed_over}
+    return json.dumps([attributes.get("model"), own, tried], sort_keys=True)
 
 
 def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.objective import Objective, fit_objective
-from tta_pipeline.models.resume import Journal, remove_states, state_file
+from tta_pipeline.models.resume import FORMAT, Journal, remove_states, state_file
 from tta_pipeline.models.search import Fit, search
 from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.scaling import mean_and_scale
@@ -96,7 +96,11 @@ def run(
         recipe = recipe_of(model, config)
         data = _read(known, genes, splits=splits, repeat=repeat, fold=fold, config=recipe, bad_slides=bad_slides)
         fingerprints = [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]]
-        made_from = {"version": __version__, "fit": [repeat, fold, seed], "inputs": fingerprints}
+        made_from = {
+            "code": [__version__, FORMAT, torch.__version__, data.device.type],
+            "fit": [repeat, fold, seed],
+            "inputs": fingerprints,
+        }
 
         def journal(number: int, options: list[dict[str, Any]]) -> Journal:
             state = state_file(out, number=None if recipe.search is None else number)
