@@ -132,6 +132,16 @@ def test_the_job_of_a_search_trained_all_its_combinations():
     made = {"once": {"search": []}, "grid": {"search": [{"learning_rate": 0.1}] * 4}, "older": {}}
     found = fits.fit_table({name: [artifacts.Checkpoint({}, {}, {}, {}, about | own)] for name, own in made.items()})
     assert found["epochs"].tolist() == [3, 12, 3]
+    assert found["epochs_run"].tolist() == [3, 12, 3]
+
+
+def test_a_job_that_took_up_a_training_is_measured_by_the_epochs_that_it_trained():
+    about = {"name": "m", "repeat": 0, "fold": 0, "seed": 0, "n_parameters": 7, "recipe": {"epochs": 30}}
+    made = {str(run): [artifacts.Checkpoint({}, {}, {}, {}, about | {"epochs_run": run})] for run in (30, 6, 0)}
+    found = fits.fit_table(made)
+    assert found["epochs"].tolist() == [30, 30, 30]
+    assert found["epochs_run"].tolist()[:2] == [30, 6]
+    assert np.isnan(found["epochs_run"].iloc[2])
 
 
 def test_fits_of_different_settings_are_seen_and_what_a_search_chose_is_not_one():

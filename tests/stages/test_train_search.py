@@ -36,7 +36,7 @@ def test_what_is_kept_is_the_training_with_those_values(study: Study, checkpoint
         losses.append(alone.history["validation_cox"][alone.attributes["epoch"] - 1])
         if row == min(tried, key=lambda one: one["validation_cox"]):
             assert bytes_of(kept) == bytes_of(alone)
-            assert kept.attributes == alone.attributes | {"search": tried}
+            assert kept.attributes == alone.attributes | {"search": tried, "epochs_run": 12}
             assert values.items() <= kept.attributes["recipe"].items()
     np.testing.assert_array_equal(losses, [row["validation_cox"] for row in tried])
     assert len(set(losses)) == len(losses)
@@ -78,7 +78,8 @@ def test_a_killed_search_goes_on_to_the_same_weights(study: Study, monkeypatch: 
     again = trained(study, search=GRID)
     assert epochs == [1, 2, 3] * 4
     assert bytes_of(again) == bytes_of(whole)
-    assert again.attributes == whole.attributes
+    assert whole.attributes["epochs_run"] == 12
+    assert again.attributes == whole.attributes | {"epochs_run": 4}  # of the third its last, and the fourth
     assert [path.name for path in (study.folder / "train").iterdir()] == ["checkpoint.h5"]
 
 

@@ -18,11 +18,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained network, its history by column, and the epoch (from 1) whose weights it holds."""
+    """A trained network, its history by column, and the epoch (from 1) whose weights it holds.
+
+    epochs_run: epochs that this job has trained; fewer than those of the history where it took up a state.
+    """
 
     network: RiskModel
     history: dict[str, NDArray[np.float64]]
     epoch: int
+    epochs_run: int = 0
 
 
 def combinations(config: Train) -> list[Train]:

@@ -12,20 +12,22 @@ def cost_table(fits: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     fits
-        model, name, repeat, fold, seed, n_parameters, epochs of every fit; NaN where it is not known. Of a search,
-        the epochs of all combinations.
+        model, name, repeat, fold, seed, n_parameters, epochs, epochs_run of every fit; NaN where it is not known. Of
+        a search, the epochs of all combinations. epochs_run: those that its last job trained, fewer where that job took
+        up a training that had been cut off.
     jobs
         name, repeat, fold, seed, s, max_rss_mb of the jobs that were measured.
 
     Returns
     -------
     Columns `COLUMNS`. n_parameters, epochs: means over the fits, which are as a rule equal. n_jobs: fits whose job was
-    measured. seconds_per_epoch: mean over these of the job's whole time by its epochs: the job's start-up and the
-    reading of its inputs are in it, and of a job that was taken up again only its last run counts. peak_mb: largest
-    resident memory of a job, in MiB; that of a GPU is not in it.
+    measured. seconds_per_epoch: mean over these of the job's whole time by the epochs that it trained: the job's
+    start-up, the reading of its inputs and the scoring of validation patients are in it. peak_mb: largest resident
+    memory of a job, in MiB, as Snakemake samples it (at first every half second, later each half minute); that of a GPU
+    is not in it.
     """
     measured = fits.merge(jobs, on=_FIT, how="left")
-    measured["seconds_per_epoch"] = measured["s"] / measured["epochs"]
+    measured["seconds_per_epoch"] = measured["s"] / measured["epochs_run"]
     models = measured.groupby("model", sort=False)
     table: pd.DataFrame = models.agg(
         n_fits=("seed", "size"),

@@ -111,14 +111,14 @@ def mixed_settings(checkpoints: Checkpoints) -> list[str]:
 
 
 def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
-    """One row per fit: model, name, repeat, fold, seed, and its parameters and epochs, NaN where it does not say."""
+    """One row per fit: model, name, repeat, fold, seed, parameters, epochs, those of its last job; NaN: not known."""
     rows = [
         (model, *(one.attributes[name] for name in ("name", *FIT)), *_size_and_length(one.attributes))
         for model, own in checkpoints.items()
         for one in own
     ]
-    table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs"])
-    return table.astype({"n_parameters": "float64", "epochs": "float64"})
+    table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs", "epochs_run"])
+    return table.astype(dict.fromkeys(("n_parameters", "epochs", "epochs_run"), "float64"))
 
 
 def _settings(attributes: Mapping[str, Any]) -> str:
@@ -129,10 +129,10 @@ def _settings(attributes: Mapping[str, Any]) -> str:
     return json.dumps([attributes.get("model"), own, tried], sort_keys=True)
 
 
-def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float]:
-    """Parameters, and epochs of all combinations that its job trained."""
+def _size_and_length(attributes: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Parameters, epochs of all combinations, and how many of these its last job trained; 0 is as if not known."""
     epochs = attributes.get("recipe", {}).get("epochs", np.nan) * max(1, len(attributes.get("search") or []))
-    return attributes.get("n_parameters", np.nan), epochs
+    return attributes.get("n_parameters", np.nan), epochs, attributes.get("epochs_run", epochs) or np.nan
 
 
 def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Path, remedy: str) -> None:

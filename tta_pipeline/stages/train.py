@@ -157,6 +157,7 @@ def _fit_network(
     `journal`: number of a combination and the options that make it -> where its state is kept.
     """
     groups, train, objective = {"train": data.train} | data.watched, data.train, data.objective
+    run: list[int] = []
 
     def fit(number: int, recipe: Train) -> Fit:
         torch.manual_seed(seed)
@@ -167,7 +168,9 @@ def _fit_network(
             network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, recipe.patches).tolist())
         kept = journal(number, [one.model_dump(mode="json", exclude={"seeds"}) for one in (model, recipe)])
         binned = replace(data, edges=_edges(network, train))
-        return Fit(network, *fit_epochs(network, binned, seed=seed, config=recipe, journal=kept))
+        fitted = Fit(network, *fit_epochs(network, binned, seed=seed, config=recipe, journal=kept))
+        run.append(fitted.epochs_run)
+        return fitted
 
     chosen, kept, tried = search(config, fit, objective=objective.name)
     network, scores = kept.network, score_group(kept.network, data, train)
@@ -187,6 +190,7 @@ def _fit_network(
             "train_risk_median": float(np.median(objective.risk(scores))),
             "recipe": chosen.model_dump(mode="json", exclude={"seeds"}),
             "search": tried,
+            "epochs_run": sum(run),
             **{f"n_{role}": len(group) for role, group in groups.items()},
             **{f"n_{role}_events": int(group.event.sum()) for role, group in groups.items()},
             **digests(genes),

@@ -62,8 +62,8 @@ def _fit_bags(network: RiskModel, data: Data, *, seed: int) -> None:
 
 def fit_epochs(
     network: RiskModel, data: Data, *, seed: int, config: Train, journal: Journal
-) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Train in place; the history by column, and the epoch (from 1) whose weights the network holds at the end.
+) -> tuple[dict[str, NDArray[np.float64]], int, int]:
+    """Train in place; the history by column, the epoch (from 1) whose weights are kept, and the epochs trained here.
 
     The state is kept in the journal from time to time, and taken up from there.
     """
@@ -90,7 +90,7 @@ def fit_epochs(
         network.load_state_dict(progress.best[2])
     columns = sorted({key for row in rows for key in row})
     history = {key: np.array([row.get(key, np.nan) for row in rows]) for key in columns}
-    return history, progress.best[1] if progress.best else config.epochs
+    return history, progress.best[1] if progress.best else config.epochs, config.epochs - done
 
 
 def _train_epoch(
