@@ -94,6 +94,9 @@ def test_gene_names_are_a_word_a_path_or_none(
         ("days", "OS"),
         ("PFI.time", "progressed"),
         ("dose_time", "prognosis"),
+        ("PFS_MONTHS", "PFI"),
+        ("dfi_time", "DFS_STATUS"),
+        ("time_OS_or_PFS", "PFS_event"),
     ],
 )
 def test_columns_of_one_endpoint_or_of_no_named_one_are_taken(tmp_path: Path, time: str, event: str) -> None:
@@ -113,6 +116,14 @@ def test_columns_of_one_endpoint_or_of_no_named_one_are_taken(tmp_path: Path, ti
         (
             {"inputs": MINIMAL["inputs"] | {"time_column": "DSS.time", "event_column": "OS"}},
             r"inputs: .*the time of DSS \(time_column: DSS\.time\) with the indicator of OS \(event_column: OS\)",
+        ),
+        (
+            {"inputs": MINIMAL["inputs"] | {"time_column": "PFS_MONTHS", "event_column": "DFS"}},
+            r"inputs: .*the time of PFS \(time_column: PFS_MONTHS\) with the indicator of DFS \(event_column: DFS\)",
+        ),
+        (
+            {"inputs": MINIMAL["inputs"] | {"time_column": "time_OS_or_PFS", "event_column": "DSS"}},
+            r"inputs: .*the time of OS and PFS \(time_column: time_OS_or_PFS\) with the indicator of DSS ",
         ),
         (
             {"inputs": MINIMAL["inputs"] | {"endpoint": "OS", "event_column": "dead", "time_unit": "months"}},

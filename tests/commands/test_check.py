@@ -157,10 +157,34 @@ def test_patients_of_a_file_of_splits_who_are_not_in_the_cohort_and_the_other_wa
     ) in said
     assert "patients: 11 (-1: in no part of the splits that are given)" in said
     assert "events: 6 of 11 patients" in said
-    assert "splits: splits has no validation part: 0.4 of each training part is set aside for it" in said
+    drawn = "splits: splits has no validation part: 0.4 of each training part is set aside for it, "
+    assert f"{drawn}whatever its site; splits: {{validation_fraction: 0}} takes the splits as they are given" in said
     write_config(study, splits=splits | {"validation_fraction": 0})
     check.run(study=[study / "study.yaml"])
     assert "has no validation part" not in capsys.readouterr().out
+
+
+def test_a_validation_part_that_is_drawn_keeps_sites_whole_where_the_config_says_so(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (study / "clinical.csv").read_text().splitlines()
+    sites = ["site", *(f"s{number // 2}" for number in range(12))]
+    (study / "clinical.csv").write_text("\n".join(map(",".join, zip(rows, sites, strict=True))) + "\n")
+    given = [
+        f"0\t{fold}\tTCGA-AA-00{number:02d}\t{'test' if number // 2 % 2 == fold else 'train'}"
+        for fold in range(2)
+        for number in range(12)
+    ]
+    (study / "splits.tsv").write_text("\n".join(["repeat\tfold\tpatient_id\trole", *given]) + "\n")
+    splits = {"folds": 2, "file": "splits.tsv", "validation_fraction": 0.4}
+    write_config(study, splits=splits | {"group_by_site": True})
+    content = yaml.safe_load((study / "study.yaml").read_text())
+    content["inputs"]["site_column"] = "site"
+    (study / "study.yaml").write_text(yaml.safe_dump(content))
+    check.run(study=[study / "study.yaml"])
+    said = capsys.readouterr().out
+    assert "splits.tsv has no validation part: 0.4 of each training part is set aside for it, by whole sites; " in said
+    assert "whatever its site" not in said
 
 
 def test_bags_that_a_model_cannot_take_are_a_problem(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,10 @@ def test_the_first_is_bold_only_where_the_comparison_says_so(studies, tmp_path):
     table.run(studies=[f"A={place}"], out=tmp_path / "bold")
     rows, text = made(tmp_path / "bold")
     assert rows.index[rows["best"]].tolist() == [("tta", "A")]
-    assert text.count("| **0.") == 2  # mean and pooled C, and nothing else
+    assert text.count("| **0.") == 1  # the pooled C, which was compared, and nothing else
+    pooled = rows.loc[("tta", "A"), ["c_pooled", "c_low", "c_high"]]
+    assert "| tta | **{:.3f} ({:.3f} to {:.3f})** |".format(*pooled) in text
+    assert "- Bold: a pooled C-index higher than every other model's" in text
     on_test = "tta [chosen on the test part]"
     change(place, "summary", model=[on_test, "genes"])
     change(place, "comparisons", model_a=on_test, verdict=f"{on_test} higher")
@@ -106,7 +109,7 @@ def test_a_model_of_fewer_folds_or_parts_says_so(studies, tmp_path):
     for name in paper_table.READ:
         own = paper_table.read_report(studies / "A")[name]
         if name == "summary":
-            own = own.assign(n_folds=[3, 2], n_parts=[3, 2], n_defined=[2, 2])
+            own = own.assign(n_folds=[3, 2], n_seeds=[1, 1], n_parts=[3, 2], n_defined=[2, 2])
         tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
     (place / "index.html").write_text("")
     table.run(studies=[f"A={place}"], out=tmp_path / "out")
@@ -114,6 +117,36 @@ def test_a_model_of_fewer_folds_or_parts_says_so(studies, tmp_path):
     assert rows.loc[("tta", "A"), "note"].startswith("C-index of 2 of 3 test parts; ")
     assert rows.loc[("genes", "A"), "note"].startswith("results of 2 of 3 folds; ")
     assert "- genes in A: results of 2 of 3 folds; " in text
+
+
+def test_folds_are_counted_over_repeats_and_against_the_splits(studies, tmp_path):
+    place = tmp_path / "A" / "results" / "report"
+    for name in paper_table.READ:
+        own = paper_table.read_report(studies / "A")[name]
+        if (
+            name == "summary"
+        ):  # 2 repeats of 5 folds and 3 seeds: no model has the last fold, one lacks a half and a seed
+            own = own.assign(n_repeats=2, n_folds=[9, 5], n_seeds=3, n_parts=[27, 14], n_defined=[27, 14], reason="")
+        if name == "events":
+            ten = [(repeat, fold) for repeat in range(2) for fold in range(5)]
+            own = own.iloc[[0] * 10].assign(repeat=[one for one, _ in ten], fold=[one for _, one in ten])
+        tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "out")
+    rows, _ = made(tmp_path / "out")
+    assert rows.loc[("tta", "A"), "note"].split("; ")[0] == "results of 9 of 10 folds"
+    assert rows.loc[("genes", "A"), "note"].split("; ")[:2] == [
+        "results of 5 of 10 folds",
+        "results of 14 of 15 fits by seed in its folds",
+    ]
+    assert "fits by seed" not in rows.loc[("tta", "A"), "note"]
+
+
+def test_the_notes_say_of_which_level_intervals_are_and_what_an_epoch_holds(studies, tmp_path):
+    table.run(studies=[f"A={studies}/A"], out=tmp_path)
+    text = made(tmp_path)[1]
+    assert "- The interval's level is report.confidence of each study." in text
+    assert "and so is the scoring of validation patients after each epoch" in text
 
 
 @pytest.mark.parametrize(

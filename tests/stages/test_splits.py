@@ -122,14 +122,43 @@ def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert found.astype(object).equals(own().astype(object))
 
 
-def test_a_file_without_validation_says_so_in_the_config(tmp_path: Path) -> None:
+def test_a_validation_part_is_drawn_where_a_file_has_none_unless_the_config_says_so(tmp_path: Path) -> None:
     write_patients(tmp_path, n=6, every=2)
     table = own().replace({"role": {"validation": "train"}})
     assert set(run_file(tmp_path, table, folds=2, validation_fraction=0)["role"]) == {"train", "test"}
+    drawn = run_file(tmp_path, table, folds=2, validation_fraction=0.4)
+    assert set(drawn["role"]) == {"train", "validation", "test"}
+    assert (drawn.groupby("fold")["role"].value_counts()[:, "validation"] == 2).all()
+    given = table.astype(tables.SPLITS)["role"]
+    assert (drawn["role"].replace("validation", "train") == given).all(), "nobody else changes roles"
+
+
+def test_a_file_of_which_some_folds_lack_a_validation_part_is_refused(tmp_path: Path) -> None:
+    write_patients(tmp_path, n=6, every=2)
+    table = own()
+    table.loc[(table["fold"] == 1) & (table["role"] == "validation"), "role"] = "train"
     with pytest.raises(
-        InputError, match=r"an event in each part, found .*validation 0 with 0 events.*fraction: 0 says"
+        InputError, match=r"own\.tsv: .*in every fold or in none, found none in repeat 0, fold 1\. Give these folds one"
     ):
         run_file(tmp_path, table, folds=2)
+    assert run_file(tmp_path, table, folds=2, validation_fraction=0).astype(object).equals(table.astype(object))
+
+
+@pytest.mark.parametrize("layout", ["splits_{}.csv", "k={}"])
+def test_a_folder_of_more_folds_than_the_config_says_names_the_first_file(tmp_path: Path, layout: str) -> None:
+    write_patients(tmp_path, n=6, every=2)
+    for fold in range(4):
+        place = tmp_path / "published" / layout.format(fold)
+        place.parent.mkdir(exist_ok=True)
+        if place.suffix:
+            place.write_text("train,val\np000,p001\np002,\n")
+        else:
+            place.mkdir()
+            (place / "train.csv").write_text("case_id\np000\np002\n")
+            (place / "test.csv").write_text("case_id\np001\n")
+    first = layout.format(2).replace(".", r"\.")
+    with pytest.raises(InputError, match=rf"among 0, 1, found 2, 3 in 6 rows, the first in {first}\. Correct"):
+        run(tmp_path / "patients.tsv", file=tmp_path / "published", folds=2)
 
 
 def _edit(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFrame:

@@ -88,9 +88,10 @@ def _say_file(options: config.Splits, folder: Path, findings: Findings) -> None:
         )
     drawn = tables.read_table(folder / "splits.tsv", columns=tables.SPLITS)["role"] == "validation"
     if drawn.any() and not (sheet["role"] == "validation").any():
+        sites = "by whole sites" if options.group_by_site else "whatever its site"
         findings.say(
             f"splits: {options.file} has no validation part: {options.validation_fraction:g} of each training part is "
-            "set aside for it, whatever its site; splits: {validation_fraction: 0} takes the splits as published"
+            f"set aside for it, {sites}; splits: {{validation_fraction: 0}} takes the splits as they are given"
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from tta_pipeline.section import Section, StudyPath
 
 _ENDPOINT = re.compile(r"(?<![a-z])(os|dss|pfi|pfs|dfi|dfs)(?![a-z])", re.IGNORECASE)  # in the name of a column
+_AS_TCGA_CDR = {"PFS": "PFI", "DFS": "DFI"}  # as cBioPortal calls the endpoints of TCGA-CDR
 
 
 class Inputs(Section):
@@ -94,11 +95,14 @@ class Inputs(Section):
 
     @model_validator(mode="after")
     def _columns_are_of_one_endpoint(self) -> "Inputs":
-        time, event = (_ENDPOINT.search(name) for name in (self.time_column, self.event_column))
-        if time is not None and event is not None and time[0].upper() != event[0].upper():
+        time, event = (
+            [word.upper() for word in _ENDPOINT.findall(name)] for name in (self.time_column, self.event_column)
+        )
+        shared = {_AS_TCGA_CDR.get(word, word) for word in time} & {_AS_TCGA_CDR.get(word, word) for word in event}
+        if time and event and not shared:
             raise ValueError(
-                f"expected the time and the indicator of one endpoint, found the time of {time[0].upper()} "
-                f"(time_column: {self.time_column}) with the indicator of {event[0].upper()} (event_column: "
+                f"expected the time and the indicator of one endpoint, found the time of {' and '.join(time)} "
+                f"(time_column: {self.time_column}) with the indicator of {' and '.join(event)} (event_column: "
                 f"{self.event_column}): name two columns of the same endpoint"
             )
         return self

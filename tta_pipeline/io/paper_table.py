@@ -29,7 +29,7 @@ PAPER = {
     "best": "bool",
     "note": "string",
 }
-READ = ("summary", "comparisons", "scores_summary", "costs")
+READ = ("summary", "comparisons", "scores_summary", "costs", "events")
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

@@ -29,7 +29,8 @@ def read_splits(path: Path) -> pd.DataFrame:
 
     Returns
     -------
-    Columns of `tables.SPLITS` as text. For one file the index holds its line numbers, else a running number.
+    Columns of `tables.SPLITS` as text. For one file the index holds its line numbers, for a folder the name of the file
+    or folder of each fold.
 
     Raises
     ------
@@ -52,8 +53,13 @@ def read_splits(path: Path) -> pd.DataFrame:
     if sorted(folds) != list(range(len(folds))):
         raise InputError(f"{path}: expected folds numbered from 0 without a gap, found {sheets.listed(sorted(folds))}.")
     read = _read_survpath if survpath else _read_mmp
-    rows = [("0", str(fold), patient_id, role) for fold in sorted(folds) for role, patient_id in read(folds[fold])]
-    return pd.DataFrame(rows, columns=list(tables.SPLITS), dtype="object")
+    rows = [
+        (place.name, ("0", str(fold), patient_id, role))
+        for fold, place in sorted(folds.items())
+        for role, patient_id in read(place)
+    ]
+    places = [place for place, _ in rows]
+    return pd.DataFrame([row for _, row in rows], columns=list(tables.SPLITS), index=places, dtype="object")
 
 
 def _numbered(folder: Path, name: re.Pattern[str]) -> dict[int, Path]:

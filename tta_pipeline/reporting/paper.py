@@ -24,7 +24,7 @@ _BLOCKS: tuple[tuple[str, str, Callable[[Mapping[Hashable, Any]], str]], ...] = 
     ("Parameters", "n_parameters", lambda row: f"{row['n_parameters']:,.0f}"),
     ("Peak main memory of the training job, MB", "peak_mb", lambda row: f"{row['peak_mb']:,.0f}"),
 )
-_WITH_BEST = ("c_mean", "c_pooled")
+_COMPARED = "c_pooled"  # the quantity of the comparison, so its winner is bold there alone
 
 
 def paper_rows(reports: Reports) -> pd.DataFrame:
@@ -35,7 +35,8 @@ def paper_rows(reports: Reports) -> pd.DataFrame:
     Columns `PAPER`. n_patients, n_events, c_mean, c_std_folds, c_pooled, c_low, c_high: of the summary. uno_c, ibs:
     means over folds. The Kaplan-Meier estimate of the training part has an ibs alone. best: the model has the highest
     pooled C of its cohort, and the comparison calls it higher than every other one; models whose epoch was chosen on
-    the test part neither are best nor stand in the way. note: why there is no value, or of how few test parts.
+    the test part neither are best nor stand in the way. note: why there is no value, or of how few of the planned folds
+    and test parts it is.
     """
     models = dict.fromkeys(model for report in reports.values() for model in report["summary"]["model"])
     rows = [_row(report, model, cohort) for model in models for cohort, report in reports.items()]
@@ -58,7 +59,7 @@ def blocks(rows: pd.DataFrame) -> list[Block]:
                 models,
                 cohorts,
                 cells=[[shown(row) if np.isfinite(row[column]) else "" for row in line] for line in table],
-                bold=[[column in _WITH_BEST and row["best"] for row in line] for line in table],
+                bold=[[column == _COMPARED and bool(row["best"]) for row in line] for line in table],
             )
         )
     return made
@@ -73,10 +74,15 @@ def notes(rows: pd.DataFrame) -> list[str]:
     said += [f"{row['model']} in {row['cohort']}: {row['note']}." for row in rows.to_dict("records") if row["note"]]
     if rows["model"].str.endswith(ON_TEST).any():
         said.append(f"{ON_TEST.strip()}: the test patients chose the epoch; the value is too high.")
-    said.append("Bold: higher than every other model of the cohort by the corrected comparison, not merely first.")
     said.append(
-        "Seconds per epoch are those of the whole job by its epochs, its start-up included; memory is without a GPU's. "
-        "Parameters are those of networks."
+        "Bold: a pooled C-index higher than every other model's of the cohort by the corrected comparison, not merely "
+        "first. Means over folds are never bold."
+    )
+    said.append("The interval's level is report.confidence of each study.")
+    said.append(
+        "Seconds per epoch are those of the whole job by its epochs: its start-up is in them, and so is the scoring of "
+        "validation patients after each epoch, where there are any. Memory is without a GPU's. Parameters are those of "
+        "networks."
     )
     return said
 
@@ -93,9 +99,7 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     said = [str(summary["reason"])] if summary["reason"] else []
     if summary["n_defined"] < summary["n_parts"]:
         said.append(f"C-index of {summary['n_defined']} of {summary['n_parts']} test parts")
-    planned = (report["summary"]["n_repeats"] * report["summary"]["n_folds"]).max()
-    if summary["n_repeats"] * summary["n_folds"] < planned:
-        said.append(f"results of {summary['n_repeats'] * summary['n_folds']} of {planned} folds")
+    said += _missing(summary, planned=len(report["events"]))
     for metric, title in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score")):
         score = _score(report, metric, model=model)
         row[metric] = np.nan if score is None else score["mean"]
@@ -105,6 +109,17 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     for name in ("seconds_per_epoch", "n_parameters", "peak_mb"):
         row[name] = float(costs[name].iloc[0]) if len(costs) else np.nan
     return row | {"best": _is_best(report, model), "note": "; ".join(said)}
+
+
+def _missing(summary: "pd.Series", *, planned: int) -> list[str]:
+    """What the results lack of the planned folds of all repeats, and of the seeds in the folds that are there."""
+    said = []
+    if summary["n_folds"] < planned:
+        said.append(f"results of {summary['n_folds']} of {planned} folds")
+    fits = summary["n_folds"] * summary["n_seeds"]
+    if summary["n_parts"] < fits:
+        said.append(f"results of {summary['n_parts']} of {fits} fits by seed in its folds")
+    return said
 
 
 def _score(report: Mapping[str, pd.DataFrame], metric: str, *, model: str) -> "pd.Series | None":

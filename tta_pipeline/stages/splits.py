@@ -24,8 +24,8 @@ def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
     `group_by_site`, all patients of a site have one role. Every part holds an event; a test part with fewer
     than ten is logged as a warning, because its C-index says little.
 
-    Where a folder of published splits has no validation part and `validation_fraction` is not 0, it is drawn from
-    their training patients.
+    Where no fold of the splits that are given has a validation part and `validation_fraction` is not 0, it is drawn
+    from their training patients.
 
     Raises
     ------
@@ -74,9 +74,10 @@ def _from_file(path: Path, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame
     }.items():
         wrong = sheet.loc[~sheet[name].isin(allowed), name]
         if len(wrong):
+            where = wrong.index[0] if path.is_dir() else f"line {wrong.index[0]}"
             raise InputError(
                 f"{path}: expected {name} among {sheets.listed(allowed)}, found {sheets.listed(wrong.unique())} in "
-                f"{len(wrong)} rows, the first in line {wrong.index[0]}. Correct the rows, or the config's "
+                f"{len(wrong)} rows, the first in {where}. Correct the rows, or the config's "
                 "splits.folds and splits.repeats."
             )
     there = set(zip(sheet["repeat"], sheet["fold"], strict=True))
@@ -89,10 +90,10 @@ def _from_file(path: Path, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame
         )
     table = _of_cohort(sheet, cohort, path=path, config=config).astype(tables.SPLITS)
     _check_one_role(table, path)
-    if path.is_dir() and config.validation_fraction > 0 and not (table["role"] == folds.VALIDATION).any():
+    if config.validation_fraction > 0 and _lacks_validation(table, path):
         log.info(
             "splits: %s has no validation part: %g of each training part is set aside for it. Set splits: "
-            "{validation_fraction: 0} for the splits as published",
+            "{validation_fraction: 0} for the splits as they are given",
             path,
             config.validation_fraction,
         )
@@ -131,6 +132,20 @@ def _of_cohort(sheet: pd.DataFrame, cohort: pd.DataFrame, *, path: Path, config:
     if absent:
         log.warning("splits: %d patients of the cohort are in no part: %s", len(absent), sheets.listed(absent))
     return sheet[known & ~sheet["patient_id"].isin(absent)]
+
+
+def _lacks_validation(table: pd.DataFrame, path: Path) -> bool:
+    """Whether no fold has a validation part; it is an error that only some have one."""
+    has = (table["role"] == folds.VALIDATION).groupby([table["repeat"], table["fold"]]).any()
+    if has.any() and not has.all():
+        without = sheets.listed(f"repeat {repeat}, fold {fold}" for repeat, fold in has.index[~has])
+        raise InputError(
+            f"{path}: expected a validation part of the cohort's patients in every fold or in none, found none in "
+            f"{without}. Give these folds one; or let all train who validate in the others, and splits: "
+            "{validation_fraction} draws one for every fold; or take the splits as they are with "
+            "splits: {validation_fraction: 0}."
+        )
+    return not has.any()
 
 
 def _with_validation(table: pd.DataFrame, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
@@ -182,7 +197,7 @@ def _check_sites(table: pd.DataFrame, path: Path) -> None:
 
 def _check_parts(table: pd.DataFrame, config: Splits) -> None:
     """Every role is there and holds an event; few test events are logged."""
-    wanted = [folds.TRAIN, folds.TEST] + ([folds.VALIDATION] if config.validation_fraction > 0 else [])
+    wanted = [folds.TRAIN, folds.TEST]
     for repeat in range(config.repeats):
         for fold in range(config.folds):
             rows = table[(table["repeat"] == repeat) & (table["fold"] == fold)]
@@ -193,7 +208,7 @@ def _check_parts(table: pd.DataFrame, config: Splits) -> None:
             if len(without):
                 raise InputError(
                     f"splits: repeat {repeat}, fold {fold}: expected an event in each part, found {said}. "
-                    "Use other splits or fewer folds; validation_fraction: 0 says that there is no validation part."
+                    "Use other splits or fewer folds."
                 )
             level = logging.WARNING if int(counts["sum"][folds.TEST]) < FEW_EVENTS else logging.INFO
             log.log(level, "splits: repeat %d, fold %d: %s", repeat, fold, said)
