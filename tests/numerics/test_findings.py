@@ -132,6 +132,7 @@ def test_risks_that_a_covariate_explains_are_named():
         [
             ("a", "age", "number", 0.4, "nothing shown beyond it"),
             ("b", "age", "number", 0.01, "adds"),
+            ("d", "age", "number", 0.3, "points the wrong way"),
             ("c", "all of them", "age, stage", 0.06, "nothing shown beyond it"),
         ],
         columns=["model", "covariate", "scale", "p_risk", "verdict"],

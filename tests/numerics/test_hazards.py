@@ -101,6 +101,8 @@ def test_lifelines_agrees_on_what_each_adds(seed):
     both, risk, age = (fitted(table, names).log_likelihood_ for names in (["risk", "age"], ["risk"], ["age"]))
     assert found.p_risk == pytest.approx(chi2.sf(2 * (both - age), 1), rel=1e-3)
     assert found.p_covariate == pytest.approx(chi2.sf(2 * (both - risk), 1), rel=1e-3)
+    fits = (fitted(table, ["risk"]), fitted(table, ["risk", "age"]))
+    assert (found.b_alone, found.b_risk) == pytest.approx(tuple(fit.params_["risk"] for fit in fits), rel=1e-3)
     assert found.c_risk == pooled_c(parts)
     of_age = [replace(one, risk=np.array([ages[str(name)] for name in one.patient_id])) for one in parts]
     assert found.c_covariate == pooled_c(of_age)
@@ -116,6 +118,15 @@ def test_a_change_of_scale_of_one_part_changes_nothing():
     assert (theirs.p_risk, theirs.p_covariate) == pytest.approx((ours.p_risk, ours.p_covariate))
 
 
+def test_the_likelihood_ratio_of_an_inverted_risk_is_the_same_and_its_coefficients_change_sign():
+    parts, ages = study()
+    found = added_value(parts, covariates=[ages])
+    inverted = added_value([replace(part, risk=-part.risk) for part in parts], covariates=[ages])
+    assert (inverted.p_risk, inverted.p_alone) == pytest.approx((found.p_risk, found.p_alone))
+    assert (inverted.b_risk, inverted.b_alone) == pytest.approx((-found.b_risk, -found.b_alone))
+    assert min(found.b_risk, found.b_alone) > 0
+
+
 def test_patients_without_the_covariate_are_left_out_and_counted():
     parts, ages = study()
     names = list(ages)
@@ -125,7 +136,8 @@ def test_patients_without_the_covariate_are_left_out_and_counted():
     assert np.isfinite(found.p_risk)
     nobody = added_value(parts, covariates=[{}])
     assert (nobody.n, nobody.missing) == (0, 180)
-    assert np.isnan([nobody.p_risk, nobody.p_covariate, nobody.c_covariate.value]).all()
+    assert np.isnan([nobody.b_alone, nobody.b_risk, nobody.p_risk, nobody.p_covariate]).all()
+    assert np.isnan(nobody.c_covariate.value)
     assert nobody.reason == "no events among 0 patients"
     with pytest.raises(InputError, match="finite covariate, or NaN where unknown, found infinity for 1 patients"):
         added_value(parts, covariates=[ages | {names[0]: np.inf}])

@@ -90,7 +90,31 @@ def test_added_value_of_each_covariate_and_of_all():
     both = added_value(parts, covariates=[ages, {name: float(value) for name, value in stage.items()}])
     assert table.loc[ALL_COVARIATES, "p_covariate"] == pytest.approx(both.p_covariate)
     assert table.loc[ALL_COVARIATES, "scale"] == "age, stage"
+    assert table.loc["age", ["b_alone", "b_risk"]].tolist() == pytest.approx([of_age.b_alone, of_age.b_risk])
     assert table.loc["age", "verdict"] == "adds"
+
+
+def test_an_inverted_risk_points_the_wrong_way_and_does_not_add():
+    parts, ages = study(of_risk=0.7)
+    inverted = [replace(part, risk=-part.risk) for part in parts]
+    (right, wrong) = added_table({"m": parts, "inverted": inverted}, covariates(age=ages)).to_dict("records")
+    assert wrong["p_risk"] == pytest.approx(right["p_risk"])
+    assert wrong["p_risk"] < 0.05
+    assert (right["verdict"], wrong["verdict"]) == ("adds", "points the wrong way")
+
+
+def test_the_sign_is_that_beside_the_covariate_not_that_of_the_risk_alone():
+    parts, ages = study(n=200, of_risk=0.7, of_age=2)
+    of_age = [np.array([ages[str(name)] for name in part.patient_id]) for part in parts]
+    # By itself it orders patients against their age, the stronger factor; beside the age it tells what age does not.
+    against = [
+        replace(part, risk=part.risk / part.risk.std() - (age - 60) / 10)
+        for part, age in zip(parts, of_age, strict=True)
+    ]
+    (row,) = added_table({"m": against}, covariates(age=ages)).to_dict("records")
+    assert row["p_alone"] < 0.05
+    assert row["b_alone"] < 0 < row["b_risk"]
+    assert row["verdict"] == "adds"
 
 
 def test_the_verdicts_tell_a_risk_that_is_age_from_one_that_is_noise():
@@ -100,8 +124,11 @@ def test_the_verdicts_tell_a_risk_that_is_age_from_one_that_is_noise():
         replace(part, risk=np.array([ages[str(name)] for name in part.patient_id]) + generator.normal(0, 3, 200))
         for part in parts
     ]
-    table = added_table({"age": is_age, "noise": parts}, covariates(age=ages)).set_index("model")
+    youth = [replace(part, risk=-part.risk) for part in is_age]
+    models = {"age": is_age, "youth": youth, "noise": parts}
+    table = added_table(models, covariates(age=ages)).set_index("model")
     assert table.loc["age", "verdict"] == "nothing shown beyond it"
+    assert table.loc["youth", "verdict"] == "points the wrong way"  # by itself; beside age nothing shows
     assert table.loc["noise", "verdict"] == "nothing shown"
     exact = [replace(part, risk=np.array([ages[str(name)] for name in part.patient_id])) for part in parts]
     (row,) = added_table({"exact": exact[:1]}, covariates(age=ages)).to_dict("records")

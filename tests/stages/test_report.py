@@ -537,4 +537,7 @@ def test_clinical_covariates_are_held_against_the_risks(tmp_path):
     assert added.loc["age", "c_covariate"] > 0.7
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert f"{added.loc['age', 'c_covariate']:.3f}" in page
+    assert added.loc["age", "b_alone"] > 0
+    assert f"<td>{added.loc['age', 'b_risk']:.2f}</td>" in page
+    assert "training parts share patients" in " ".join(page.split())
     assert "not tested: 3 values that are neither numbers nor stages" in page

@@ -170,6 +170,8 @@ ADDED_VALUE = {
     "missing": "int64",
     "c_covariate": "float64",
     "c_risk": "float64",
+    "b_alone": "float64",
+    "b_risk": "float64",
     "p_alone": "float64",
     "p_risk": "float64",
     "p_covariate": "float64",

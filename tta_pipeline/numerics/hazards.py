@@ -39,13 +39,18 @@ class AddedValue:
 
     c_covariate, c_risk: pooled C of each alone, on the same patients; several covariates have none, for nothing but
     a fit to these very patients would put them in one order.
+    b_alone, b_risk: log hazard ratio per standard deviation of the risk, by itself and beside the covariates; below 0
+    a higher risk is better, and the risk points the wrong way.
     p_alone: of the risk by itself, by Wald's test. p_risk: of adding the risk to the covariates, one degree of freedom.
+    Both are two-sided: the coefficient tells the direction.
     p_covariate: of adding the covariates to the risk, as many degrees as covariates.
     missing: patients without a covariate, who are left out.
     """
 
     c_covariate: Concordance
     c_risk: Concordance
+    b_alone: float
+    b_risk: float
     p_alone: float
     p_risk: float
     p_covariate: float
@@ -96,6 +101,8 @@ def added_value(parts: Sequence[Fold], *, covariates: Sequence[Mapping[str, floa
     """Whether the risk tells more than covariates such as age, and the other way round.
 
     The test parts are the strata. A likelihood-ratio statistic is 2 (log likelihood of both - log likelihood of one).
+    The risks are taken as given. Where they come from cross-validation, each part's patients trained the models of the
+    other parts, the risks of different patients depend on each other, and p_risk and p_alone are too small.
 
     Parameters
     ----------
@@ -112,7 +119,8 @@ def added_value(parts: Sequence[Fold], *, covariates: Sequence[Mapping[str, floa
 
     References
     ----------
-    Cox, Biometrika 62 (1975), 269-276, for the likelihood ratio of a partial likelihood.
+    Cox, Biometrika 62 (1975), 269-276, for the likelihood ratio of a partial likelihood. Höfling, Tibshirani, Ann.
+    Appl. Stat. 2 (2008), 643-664, for the level of such tests on out-of-fold predictions.
     """
     if not covariates:
         raise InputError("expected at least one covariate, found none.")
@@ -137,6 +145,8 @@ def added_value(parts: Sequence[Fold], *, covariates: Sequence[Mapping[str, floa
     return AddedValue(
         c_covariate=_c_of([column[:, 0] for column in alone], own) if len(covariates) == 1 else _NO_ORDER,
         c_risk=pooled_c(own),
+        b_alone=float(only_risk.coefficients[0]),
+        b_risk=float(both.coefficients[-1]),
         p_alone=float(2 * norm.sf(abs(only_risk.coefficients[0]) / np.sqrt(only_risk.covariance[0, 0]))),
         p_risk=float(chi2.sf(np.maximum(gain[0], 0), 1)),
         p_covariate=float(chi2.sf(np.maximum(gain[1], 0), len(covariates))),

@@ -17,12 +17,13 @@ from tta_pipeline.numerics.scores import Prediction
 
 ALL_COVARIATES = "all of them"
 NOT_BEYOND = "nothing shown beyond it"
+_WRONG_WAY = "points the wrong way"
 _FIT = ["model", "repeat", "seed"]
 _BIN = ["n", "n_events", "predicted", "observed", "low", "high"]
 CALIBRATION = [*_FIT, "at_days", "bin", *_BIN, "ratio", "difference", "missing", "reason"]
 HAZARDS = [*_FIT, "correlation", "chi2", "p", "n_events", "reason"]
 ADDED = [*_FIT, "covariate", "scale", "n", "missing", "c_covariate", "c_risk"]
-ADDED += ["p_alone", "p_risk", "p_covariate", "verdict", "reason"]
+ADDED += ["b_alone", "b_risk", "p_alone", "p_risk", "p_covariate", "verdict", "reason"]
 
 
 def calibration_table(models: Mapping[str, Sequence[Prediction]], *, confidence: float) -> pd.DataFrame:
@@ -63,9 +64,11 @@ def added_table(models: Mapping[str, Sequence[Fold]], covariates: pd.DataFrame) 
 
     Returns
     -------
-    Columns `ADDED`; empty where there are no covariates. verdict: "adds" where the risk improves on the covariate
-    (p_risk below 0.05), "nothing shown beyond it" where it goes with survival by itself but does not improve on the
-    covariate, else "nothing shown"; "not tested" has its reason.
+    Columns `ADDED`; empty where there are no covariates. b_alone, b_risk: log hazard ratio per standard deviation of
+    the risk, by itself and beside the covariate. verdict: "adds" where the risk improves on the covariate (p_risk below
+    0.05) with b_risk above 0. Where it does not improve, "nothing shown beyond it" if by itself a higher risk is worse
+    (p_alone below 0.05, b_alone above 0). "points the wrong way" where the coefficient that decides is not above 0;
+    "nothing shown" where neither p is below 0.05; "not tested" has its reason.
     """
     cells = {str(name): dict(zip(own["patient_id"], own["value"], strict=True)) for name, own in _by_name(covariates)}
     encoded = {name: encode(values, name=name) for name, values in cells.items()}
@@ -122,14 +125,17 @@ def _values(one: Observed) -> tuple[object, ...]:
 def _compared(found: AddedValue | None, *, reason: str = "") -> tuple[object, ...]:
     """Columns of `ADDED` from n on."""
     if found is None:
-        return (0, 0, *[np.nan] * 5, "not tested", reason)
-    values = (found.c_covariate.value, found.c_risk.value, found.p_alone, found.p_risk, found.p_covariate)
-    return (found.n, found.missing, *values, _verdict(found), found.reason)
+        return (0, 0, *[np.nan] * 7, "not tested", reason)
+    concordance = (found.c_covariate.value, found.c_risk.value)
+    tests = (found.b_alone, found.b_risk, found.p_alone, found.p_risk, found.p_covariate)
+    return (found.n, found.missing, *concordance, *tests, _verdict(found), found.reason)
 
 
 def _verdict(found: AddedValue) -> str:
     if np.isnan(found.p_risk):
         return "not tested"
     if found.p_risk < SIGNIFICANT:
-        return "adds"
-    return NOT_BEYOND if found.p_alone < SIGNIFICANT else "nothing shown"
+        return "adds" if found.b_risk > 0 else _WRONG_WAY
+    if found.p_alone < SIGNIFICANT:
+        return NOT_BEYOND if found.b_alone > 0 else _WRONG_WAY
+    return "nothing shown"
