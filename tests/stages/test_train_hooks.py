@@ -15,6 +15,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.fold import Group
 from tta_pipeline.model_sections import MMP, PIBD, Architecture
+from tta_pipeline.models import resume
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
 from tta_pipeline.numerics import discrete
@@ -65,6 +66,7 @@ def test_a_training_that_goes_on_does_not_fit_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_report", killed)
+        patch.setattr(resume, "SAVE_EVERY_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             trained(study)
     assert len(trained(study).history["rho"]) == 3
@@ -155,6 +157,7 @@ def test_killed_and_taken_up_again_it_is_the_same_training(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_report", killed)
+        patch.setattr(resume, "SAVE_EVERY_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             trained(study, model=model)
     assert bytes_of(trained(study, model=model)) == bytes_of(whole)
