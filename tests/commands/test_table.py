@@ -48,6 +48,9 @@ def test_every_model_has_a_cell_in_every_cohort(studies, tmp_path):
     assert rows.loc[("tta", "A"), "n_parameters"] == 1234
     assert "1,234" in text
     assert "- genes in B: not in this study." in text
+    warned = pd.read_csv(studies / "B" / "results" / "report" / "warnings.tsv", sep="\t")["warning"]
+    assert len(warned) > 0
+    assert all(f"- B, warning: {one}" in text.replace("\\", "") for one in warned)
     assert "- [chosen on the test part]: the test patients chose the epoch" in text
     tex = (tmp_path / "table.tex").read_text(encoding="utf-8")
     assert tex.count(r"\begin{tabular}{lrr}") == tex.count(r"\end{tabular}") == 7
@@ -175,3 +178,45 @@ def test_a_report_that_lacks_a_table_or_is_of_another_version(tmp_path):
         (place / f"{name}.tsv").write_text("model\n")
     with pytest.raises(ArtifactError, match=r"summary\.tsv: expected columns"):
         table.run(studies=[f"A={tmp_path}/old"], out=tmp_path / "out")
+
+
+def test_endpoint_and_warnings_of_each_study_stand_below_the_table(studies, tmp_path):
+    place = tmp_path / "B" / "results" / "report"
+    tables_of = paper_table.read_report(studies / "A") | {
+        "study": pd.DataFrame({"what": ["Endpoint", "Slides"], "value": ["DSS", "slides.tsv"]}),
+        "warnings": pd.DataFrame({"number": [1, 2], "warning": ["Sites, both, are shared.", "Fold 0 has 3 events."]}),
+    }
+    for name, own in tables_of.items():
+        tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={studies}/A", f"B={place}"], out=tmp_path / "out")
+    lines = made(tmp_path / "out")[1].splitlines()
+    assert [line for line in lines if "warning: " in line] == [
+        "- B, warning: Sites, both, are shared.",
+        "- B, warning: Fold 0 has 3 events.",
+    ]
+    sizes = [line for line in lines if "test patients with" in line]
+    assert sizes[0].endswith(" events.")  # its report was made without the inputs
+    assert sizes[1].endswith(" events, DSS.")
+
+
+def test_a_report_of_an_older_version_is_refused(studies, tmp_path):
+    place = tmp_path / "A" / "results" / "report"
+    for name, own in paper_table.read_report(studies / "A").items():
+        if name != "warnings":
+            tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    with pytest.raises(InputError, match=r"one without warnings\.tsv"):
+        table.run(studies=[f"A={place}"], out=tmp_path / "out")
+
+
+def test_a_model_that_lacks_a_seed_of_the_others_says_so(studies, tmp_path):
+    place = tmp_path / "A" / "results" / "report"
+    for name, own in paper_table.read_report(studies / "A").items():
+        fewer = own.assign(n_seeds=[3, 2], n_parts=[9, 6], n_defined=[9, 6], reason="") if name == "summary" else own
+        tables.write_table(place / f"{name}.tsv", fewer, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "out")
+    rows, _ = made(tmp_path / "out")
+    assert "results of 2 of 3 seeds" in rows.loc[("genes", "A"), "note"].split("; ")
+    assert "seeds" not in rows.loc[("tta", "A"), "note"]

@@ -15,7 +15,7 @@ def run(*, studies: list[str], out: Path) -> None:
 
     Rows are models, columns are cohorts: C-index (mean ± std over folds; pooled with its interval), Uno's C, integrated
     Brier score with that of the Kaplan-Meier estimate, seconds per epoch, parameters and peak memory. A model that a
-    study lacks is an empty cell with a note.
+    study lacks is an empty cell with a note. Below stand the endpoint of each study and the warnings of its report.
 
     Parameters
     ----------
@@ -39,8 +39,9 @@ def run(*, studies: list[str], out: Path) -> None:
         folders[name] = Path(folder)
     if not folders:
         raise InputError("--studies: expected at least one NAME=FOLDER, found none.")
-    rows = paper.paper_rows({name: paper_table.read_report(folder) for name, folder in folders.items()})
-    made, notes = paper.blocks(rows), paper.notes(rows)
+    reports = {name: paper_table.read_report(folder) for name, folder in folders.items()}
+    rows = paper.paper_rows(reports)
+    made, notes = paper.blocks(rows), paper.notes(rows, reports)
     tables.write_table(out / "table.tsv", rows, columns=paper_table.PAPER)
     paper_table.write_markdown(out / "table.md", made, notes=notes)
     paper_table.write_tex(out / "table.tex", made, notes=notes)

@@ -29,7 +29,7 @@ PAPER = {
     "best": "bool",
     "note": "string",
 }
-READ = ("summary", "comparisons", "scores_summary", "costs", "events")
+READ = ("summary", "comparisons", "scores_summary", "costs", "events", "study", "warnings")
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

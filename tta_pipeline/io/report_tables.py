@@ -207,6 +207,10 @@ SAMPLES = {"reason": "string", "samples": "int64", "patients": "int64", "example
 ATTRITION_STEPS = {"kind": "string", "stage": "string", "reason": "string", "left": "int64", "remaining": "int64"}
 # One row per slide that could not be used.
 BAD_SLIDES = {"slide_id": "string", "patient_id": "string", "stage": "string", "reason": "string"}
+# What the study reads: its endpoint, and the names of its files.
+STUDY = {"what": "string", "value": "string"}
+# One row per warning of the page, in their order there.
+WARNINGS = {"number": "int64", "warning": "string"}
 
 TABLES = {
     "metrics": METRICS,
@@ -227,4 +231,6 @@ TABLES = {
     "bad_slides": BAD_SLIDES,
     "samples": SAMPLES,
     "slides": tables.QUALITY,
+    "study": STUDY,
+    "warnings": WARNINGS,
 }

@@ -27,7 +27,6 @@ def content(
     cohort: pd.DataFrame,
     sets: pd.DataFrame,
     pictures: Mapping[str, bytes],
-    warnings: Sequence[str],
     config: Report,
 ) -> dict[str, object]:
     """What the template reads, but for provenance and the time of jobs.
@@ -45,7 +44,6 @@ def content(
         "pairs_in_file": len(made["comparisons"]) - len(shown),
         "n_patients": len(cohort),
         "n_events": int(cohort["event"].sum()),
-        "warnings": warnings,
         "truth": config.truth is not None,
         "level": f"{config.confidence:.0%}",
         "bootstrap": config.bootstrap,
@@ -63,17 +61,23 @@ def content(
     }
 
 
-def study_of(inputs: Inputs) -> dict[str, str]:
-    """What a study reads: its endpoint, and the names of its files (their folders are of a machine, not of a study)."""
+def study_of(inputs: Inputs) -> pd.DataFrame:
+    """What a study reads: its endpoint, and the names of its files (their folders are of a machine, not of a study).
+
+    Returns
+    -------
+    Columns what and value; the endpoint comes first.
+    """
     meaning = "observed" if inputs.event_means == "event" else "censored"
     columns = f"{inputs.time_column} ({inputs.time_unit}), {inputs.event_column} (1 = {meaning})"
-    return {
+    read = {
         "Endpoint": inputs.endpoint or columns,
         "Clinical table": inputs.clinical.name,
         "Slides": inputs.slides.name,
         "Expression": f"{inputs.expression.name} ({inputs.expression_unit})",
         "Gene sets": inputs.gene_sets.name,
     }
+    return pd.DataFrame(read.items(), columns=list(report_tables.STUDY))
 
 
 def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]:

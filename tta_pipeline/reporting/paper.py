@@ -65,10 +65,11 @@ def blocks(rows: pd.DataFrame) -> list[Block]:
     return made
 
 
-def notes(rows: pd.DataFrame) -> list[str]:
-    """Sizes of the cohorts, what is missing, and how to read the table."""
+def notes(rows: pd.DataFrame, reports: Reports) -> list[str]:
+    """Sizes and endpoints of the cohorts, what is missing, how to read the table, and what each report warns of."""
     said = [
-        f"{cohort}: {own['n_patients'].max():.0f} test patients with {own['n_events'].max():.0f} events."
+        f"{cohort}: {own['n_patients'].max():.0f} test patients with {own['n_events'].max():.0f} events"
+        f"{_endpoint(reports[str(cohort)]['study'])}."
         for cohort, own in rows.groupby("cohort", sort=False)
     ]
     said += [f"{row['model']} in {row['cohort']}: {row['note']}." for row in rows.to_dict("records") if row["note"]]
@@ -84,7 +85,17 @@ def notes(rows: pd.DataFrame) -> list[str]:
         "validation patients after each epoch, where there are any. Memory is without a GPU's. Parameters are those of "
         "networks."
     )
-    return said
+    return said + [
+        f"{cohort}, warning: {warning}"
+        for cohort, report in reports.items()
+        for warning in report["warnings"]["warning"]
+    ]
+
+
+def _endpoint(study: pd.DataFrame) -> str:
+    """The row of the endpoint in words; a report that was made without the study's inputs has none."""
+    own = study[study["what"] == "Endpoint"]["value"]
+    return f", {own.iloc[0]}" if len(own) else ""
 
 
 def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[str, object]:
@@ -99,7 +110,7 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     said = [str(summary["reason"])] if summary["reason"] else []
     if summary["n_defined"] < summary["n_parts"]:
         said.append(f"C-index of {summary['n_defined']} of {summary['n_parts']} test parts")
-    said += _missing(summary, planned=len(report["events"]))
+    said += _missing(summary, folds=len(report["events"]), seeds=report["summary"]["n_seeds"].max())
     for metric, title in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score")):
         score = _score(report, metric, model=model)
         row[metric] = np.nan if score is None else score["mean"]
@@ -111,11 +122,13 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     return row | {"best": _is_best(report, model), "note": "; ".join(said)}
 
 
-def _missing(summary: "pd.Series", *, planned: int) -> list[str]:
-    """What the results lack of the planned folds of all repeats, and of the seeds in the folds that are there."""
+def _missing(summary: "pd.Series", *, folds: int, seeds: int) -> list[str]:
+    """What the results lack of the planned folds of all repeats, of the seeds that another model has, and of fits."""
     said = []
-    if summary["n_folds"] < planned:
-        said.append(f"results of {summary['n_folds']} of {planned} folds")
+    if summary["n_folds"] < folds:
+        said.append(f"results of {summary['n_folds']} of {folds} folds")
+    if summary["n_seeds"] < seeds:
+        said.append(f"results of {summary['n_seeds']} of {seeds} seeds")
     fits = summary["n_folds"] * summary["n_seeds"]
     if summary["n_parts"] < fits:
         said.append(f"results of {summary['n_parts']} of {fits} fits by seed in its folds")

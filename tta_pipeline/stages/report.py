@@ -126,14 +126,15 @@ def run(
         ),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
     ]
+    made["warnings"] = pd.DataFrame(list(enumerate(warnings, start=1)), columns=list(report_tables.WARNINGS))
+    made["study"] = pd.DataFrame(columns=list(report_tables.STUDY)) if inputs is None else page.study_of(inputs)
     for name, columns in report_tables.TABLES.items():
         tables.write_table(out / f"{name}.tsv", made[name], columns=columns)
     report_page.write_pictures(out, {name.removesuffix(ON_TEST): picture for name, picture in drawn.items()})
     report_page.write_page(
         out / "index.html",
-        page.content(made, cohort=cohort, sets=sets, pictures=drawn, warnings=warnings, config=config)
+        page.content(made, cohort=cohort, sets=sets, pictures=drawn, config=config)
         | {
-            "study": {} if inputs is None else page.study_of(inputs),
             "resources": stages.to_dict("records"),
             "thousand_slides": hours_per_thousand_slides(stages, slides=len(made["slides"])),
             "n_slides": len(made["slides"]),

@@ -27,6 +27,8 @@ rule report:
         added_value=report("results/report/added_value.tsv", caption="../report/added_value.rst", category="Risk"),
         costs=report("results/report/costs.tsv", caption="../report/costs.rst", category="Training"),
         events_table="results/report/events.tsv",
+        study="results/report/study.tsv",
+        warnings=report("results/report/warnings.tsv", caption="../report/warnings.rst", category="Report"),
         attrition_table="results/report/attrition.tsv",
         c_index=report("results/report/c_index.png", caption="../report/c_index.rst", category="Risk"),
         events=report("results/report/events.png", caption="../report/events.rst", category="Cohort"),
