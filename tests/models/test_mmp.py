@@ -28,7 +28,7 @@ def mmp(**options: Any) -> MMP:
 
 def tokens_of(model: MMP, whole: Batch) -> tuple[Tensor, Tensor]:
     """Pathway and prototype tokens, each with its own numbers appended."""
-    tokens = torch.cat([model.genomics(whole.expression), model.histology(model.summary(whole))], dim=1)
+    tokens = torch.cat([model.genomics(whole.expression), model.histology(model.summarise(whole))], dim=1)
     identity = model.identity.expand(len(tokens), -1, -1)
     both = torch.cat([tokens, identity], dim=2)
     return both[:, :P], both[:, P:]
@@ -212,7 +212,7 @@ def test_single_precision_is_good_enough_for_a_summary() -> None:
         whole.features, mask=whole.mask, centres=model.centres, prior_strength=1.0, prior_variance=1.0
     )
     exact = torch.cat([mixture.weights[..., None], mixture.means, mixture.variances], dim=2)
-    torch.testing.assert_close(model.summary(whole), exact.float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.summarise(whole), exact.float(), rtol=1e-5, atol=1e-5)
 
 
 def test_prototypes_are_fitted_to_an_equal_share_of_each_patient_and_random_numbers_stay() -> None:

@@ -1,5 +1,6 @@
 """What the train stage gives a model beside its batches: bags to fit buffers to, and outcomes if it asks for them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.fold import Group
 from tta_pipeline.model_sections import MMP, PIBD, Architecture
-from tta_pipeline.models import resume
+from tta_pipeline.models import mmp, resume
 from tta_pipeline.models.batch import Batch, Draw, Output
 from tta_pipeline.models.tta import TTA
 from tta_pipeline.numerics import discrete
@@ -146,6 +147,68 @@ def test_prototypes_see_training_patients_alone_and_the_artifact_holds_them(stud
     assert not np.array_equal(other.weights["centres"], first.weights["centres"])  # of features as they are
 
 
+@pytest.mark.parametrize("standardised", [False, True])
+def test_whole_bags_are_summarised_once_per_patient(
+    study: Study, monkeypatch: pytest.MonkeyPatch, standardised: bool
+) -> None:
+    """Drawn patches would be fewer than a bag's; exchanged bags are those of test patients that were read before."""
+    seen: list[Batch] = []
+    summarise = mmp.MMP.summarise
+
+    def watched(self: mmp.MMP, batch: Batch) -> torch.Tensor:
+        seen.append(batch)
+        return summarise(self, batch)
+
+    monkeypatch.setattr(mmp.MMP, "summarise", watched)
+    checkpoint = trained(study, model=SMALL, patches=1, epochs=4, standardise_features=standardised)
+    watched_ids = study.ids("train") + study.ids("validation")
+    counts = Counter(one for batch in seen for one in batch.patient_id)
+    assert set(counts) == set(watched_ids)
+    assert max(counts.values()) <= 2  # while training, and for the scores of the weights that were chosen
+    for batch in seen:
+        (one,) = batch.patient_id
+        stored = np.concatenate([artifacts.read_features(path) for path in study.features(one)]).astype(np.float32)
+        if standardised:
+            stored = (stored - checkpoint.scaler["feature_mean"]) / checkpoint.scaler["feature_scale"]
+        np.testing.assert_allclose(batch.features[0].numpy(), stored, rtol=1e-6)
+    assert bytes_of(trained(study, model=SMALL, patches=999, epochs=4, standardise_features=standardised)) == bytes_of(
+        checkpoint
+    )
+    seen.clear()
+    predictions = predicted(study, "summaries", exchanges=5)
+    assert sorted(one for batch in seen for one in batch.patient_id) == sorted(study.ids("test"))
+    assert predictions.exchanged["histology"].shape == (5, len(study.ids("test")))
+    assert not np.array_equal(predictions.exchanged["histology"][0], predictions.risk)
+
+
+def test_a_summary_of_the_stage_gives_the_risk_of_the_bag_itself(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(study, model=SMALL, standardise_features=True)
+    by_summary = predicted(study, "summaries")
+    build = mmp.MMP.__init__
+
+    def without(self: mmp.MMP, *args: Any, **options: Any) -> None:
+        build(self, *args, **options)
+        self.summarises = False
+
+    monkeypatch.setattr(mmp.MMP, "__init__", without)
+    by_bag = predicted(study, "bags")
+    np.testing.assert_allclose(by_summary.risk, by_bag.risk, rtol=1e-5)
+    np.testing.assert_allclose(by_summary.exchanged["histology"], by_bag.exchanged["histology"], rtol=1e-5)
+
+
+def predicted(study: Study, name: str, **options: Any) -> artifacts.Predictions:
+    """Of the checkpoint that `trained` wrote."""
+    out = study.folder / "evaluate" / f"{name}.h5"
+    evaluate.run(
+        **study.inputs,  # type: ignore[arg-type]
+        trained=study.folder / "train" / "checkpoint.h5",
+        out=out,
+        config=config.Evaluate(**{"device": "cpu"} | options),
+        bad_slides=config.BadSlides(),
+    )
+    return artifacts.read_predictions(out)
+
+
 @pytest.mark.parametrize("model", [SMALL, SMALL_PIBD], ids=["mmp", "pibd"])
 def test_killed_and_taken_up_again_it_is_the_same_training(
     study: Study, monkeypatch: pytest.MonkeyPatch, model: Architecture
@@ -166,16 +229,6 @@ def test_killed_and_taken_up_again_it_is_the_same_training(
 @pytest.mark.parametrize("model", [SMALL, SMALL_PIBD], ids=["mmp", "pibd"])
 def test_evaluation_takes_what_was_fitted_from_the_artifact(study: Study, model: Architecture) -> None:
     trained(study, model=model)
-    risks = []
-    for name in ("first", "again"):
-        out = study.folder / "evaluate" / f"{name}.h5"
-        evaluate.run(
-            **study.inputs,  # type: ignore[arg-type]
-            trained=study.folder / "train" / "checkpoint.h5",
-            out=out,
-            config=config.Evaluate(device="cpu"),
-            bad_slides=config.BadSlides(),
-        )
-        risks.append(artifacts.read_predictions(out).risk)
+    risks = [predicted(study, name).risk for name in ("first", "again")]
     assert np.isfinite(risks[0]).all()
     assert risks[0].tobytes() == risks[1].tobytes()

@@ -41,7 +41,9 @@ class Train(Section):
         "adamw", description="sgd has momentum 0.9; all but adamw decay by an L2 term"
     )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate after the warm-up")
-    patches: int = Field(4096, ge=1, description="patches drawn per patient and step; fewer are used whole")
+    patches: int = Field(
+        4096, ge=1, description="patches drawn per patient and step; fewer are used whole. mmp summarises whole bags"
+    )
     learning_rate: float = Field(1e-4, gt=0, description="peak of the schedule")
     weight_decay: float = Field(1e-5, ge=0, description="adamw: not on biases and norms")
     warmup_fraction: Fraction = Field(0.5, description="part of the steps that warm up linearly")

@@ -27,6 +27,7 @@ class Batch:
     mask: (batch, patches) bool, at least one True in each row.
     expression: (batch, genes) float32, standardised.
     patient_id: names for error messages.
+    summarised: features are no patches but what the model's `summarise` made of whole bags, (batch, tokens, width).
     event, time_bin: (batch,) bool and int64 in [0, B), outcomes of training patients, for a model that asks for them by
         `outcome_bins`; None at all other times, so that no risk can be made of them.
     """
@@ -35,6 +36,7 @@ class Batch:
     mask: Tensor
     expression: Tensor
     patient_id: tuple[str, ...] = ()
+    summarised: bool = False
     event: Tensor | None = None
     time_bin: Tensor | None = None
 
@@ -70,11 +72,13 @@ class RiskModel(nn.Module):
     Everything that evaluation needs is a parameter or a buffer, so that `state_dict` holds it.
 
     modalities: "histology", "genomics": what of a batch the risk depends on.
+    summarises: it reads no patches, but what `summarise` makes of each whole bag: once per patient, not in every step.
     outcome_bins: B where training needs the event and time bin of each patient, in B bins; None where it does not.
     """
 
     modalities: tuple[str, ...]
     outcome_bins: int | None = None
+    summarises: bool = False
 
     def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
         """Raise InputError, with names, where the model cannot take patients with so many patches in a pass."""
@@ -84,6 +88,10 @@ class RiskModel(nn.Module):
 
         What is drawn depends on `seed` alone: torch's own generator is left as it is.
         """
+
+    def summarise(self, batch: Batch) -> Tensor:
+        """What is read of the bags of a batch, (batch, tokens, width), each by itself; called after `fit_bags`."""
+        raise NotImplementedError
 
     def begin_step(self, epoch: float) -> None:
         """Move schedules to a fractional epoch (2.5 is the middle of the third); called before each training step."""
@@ -99,13 +107,14 @@ def collate(
     patient_id: Sequence[str],
     scaler: Scaler,
     device: torch.device,
+    summarised: bool = False,
 ) -> Batch:
     """Pad bags to the longest, move them in their stored type, then scale in float32.
 
     Parameters
     ----------
     bags
-        Per patient (patches, d_in), at least one row each.
+        Per patient (patches, d_in), at least one row each; or summaries, which are not scaled.
     expression
         (batch, genes), not yet standardised.
     scaler
@@ -119,7 +128,7 @@ def collate(
     lengths = torch.tensor([len(bag) for bag in bags])
     mask = torch.arange(longest) < lengths[:, None]  # (batch, patches)
     features = torch.from_numpy(padded).to(device).float()
-    if "feature_mean" in scaler:
+    if "feature_mean" in scaler and not summarised:
         mean = torch.from_numpy(scaler["feature_mean"]).to(device)
         features = (features - mean) / torch.from_numpy(scaler["feature_scale"]).to(device)
     standardised = (expression - scaler["gene_mean"]) / scaler["gene_scale"]
@@ -128,4 +137,5 @@ def collate(
         mask=mask.to(device),
         expression=torch.from_numpy(standardised.astype(np.float32)).to(device),
         patient_id=tuple(patient_id),
+        summarised=summarised,
     )

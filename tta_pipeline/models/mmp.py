@@ -23,8 +23,8 @@ class MMP(RiskModel):
 
     Either modality may be left out, and so may the attention.
 
-    A bag is summarised about the prototypes, which `fit_bags` fits to patches of the training patients; no gradient
-    reaches the summary.
+    A whole bag is summarised about the prototypes, which `fit_bags` fits to patches of the training patients; no
+    gradient reaches the summary, so that it is made once per patient.
 
     References
     ----------
@@ -42,7 +42,8 @@ class MMP(RiskModel):
         self.modalities = tuple(sorted(options.modalities))
         counts = {"genomics": len(pathways), "histology": options.prototypes}
         self.counts = [counts[name] for name in self.modalities]
-        if "histology" in self.modalities:
+        self.summarises = "histology" in self.modalities
+        if self.summarises:
             summary_dim = 2 * feature_dim + 1 if options.summary == "mixture" else feature_dim
             self.register_buffer("centres", torch.full((options.prototypes, feature_dim), torch.nan))
             self.histology = nn.Linear(summary_dim, hidden)
@@ -100,7 +101,7 @@ class MMP(RiskModel):
         return tokens
 
     def _prototypes(self, batch: Batch) -> Tensor:
-        tokens: Tensor = self.histology(self.summary(batch))
+        tokens: Tensor = self.histology(batch.features if batch.summarised else self.summarise(batch))
         return tokens
 
     def _pooled(self, tokens: Tensor, modality: str) -> Tensor:
@@ -108,7 +109,7 @@ class MMP(RiskModel):
         concat = modality == "histology" and self.options.pooling == "concat"
         return tokens.flatten(1) if concat else tokens.mean(dim=1)
 
-    def summary(self, batch: Batch) -> Tensor:
+    def summarise(self, batch: Batch) -> Tensor:
         """What the prototypes say of each bag, (batch, prototypes, 2 d_in + 1) or (batch, prototypes, d_in)."""
         assert bool(self.centres.isfinite().all()), "prototypes are fitted before the first pass"
         features, mask, options = batch.features, batch.mask, self.options

@@ -31,7 +31,7 @@ def score(
     Parameters
     ----------
     read
-        Patient identifier -> (patches, width).
+        Patient identifier -> (patches, width), or the summary where the model summarises bags.
     n_patches
         (patients,), sizes of those bags.
     expression
@@ -51,7 +51,12 @@ def score(
     for rows in _batches(n_patches):
         names = [patient_id[row] for row in rows]
         batch = collate(
-            [read(name) for name in names], expression[rows], patient_id=names, scaler=scaler, device=device
+            [read(name) for name in names],
+            expression[rows],
+            patient_id=names,
+            scaler=scaler,
+            device=device,
+            summarised=model.summarises,
         )
         with torch.no_grad():
             output: Output = model(batch)

@@ -21,6 +21,7 @@ from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named
 from tta_pipeline.models.objective import Objective, restore_objective
 from tta_pipeline.models.scoring import score
+from tta_pipeline.models.summaries import Read, reader
 from tta_pipeline.numerics.modalities import partners
 from tta_pipeline.numerics.survival import curve_times
 from tta_pipeline.stages import tabular
@@ -123,7 +124,13 @@ def _by_network(
     objective = restore_objective(Train.model_validate(checkpoint.attributes["recipe"]), checkpoint.baseline)
     network = _restore(model, checkpoint, genes, outputs=objective.outputs, trained=trained).to(device)
     network.check_patients(test.patient_id, n_patches=np.minimum(test.n_patches, config.max_patches).tolist())
-    scoring = _Scoring(network, objective, test=test, bags=bags, scaler=checkpoint.scaler, device=device, config=config)
+
+    def bag(patient_id: str) -> NDArray[np.floating[Any]]:
+        generator = np.random.default_rng([config.seed, zlib.crc32(patient_id.encode())])
+        return bags.draw(patient_id, count=config.max_patches, generator=generator)
+
+    read = reader(network, bag, scaler=checkpoint.scaler, device=device)
+    scoring = _Scoring(network, objective, test=test, read=read, scaler=checkpoint.scaler, device=device, config=config)
     scores = scoring.scores()
     return {
         "risk": objective.risk(scores),
@@ -134,12 +141,12 @@ def _by_network(
 
 @dataclass(frozen=True)
 class _Scoring:
-    """A trained model and the test patients that it scores."""
+    """A trained model and the test patients that it scores; `read` gives what the model reads of a patient's bag."""
 
     network: RiskModel
     objective: Objective
     test: Group
-    bags: Bags
+    read: Read
     scaler: Scaler
     device: torch.device
     config: Evaluate
@@ -149,20 +156,18 @@ class _Scoring:
     ) -> Floats:
         """(patients, outputs); `histology` and `genomics` name the row of the patient whose modality is taken."""
         own = np.arange(len(self.test))
-        bags_of = dict(zip(self.test.patient_id, own if histology is None else histology, strict=True))
-        genes_of = own if genomics is None else genomics
-
-        def read(patient_id: str) -> NDArray[np.floating[Any]]:
-            owner = self.test.patient_id[bags_of[patient_id]]
-            generator = np.random.default_rng([self.config.seed, zlib.crc32(owner.encode())])
-            return self.bags.draw(owner, count=self.config.max_patches, generator=generator)
-
-        n_patches = np.minimum(self.test.n_patches, self.config.max_patches)[list(bags_of.values())]
+        bags_of, genes_of = own if histology is None else histology, own if genomics is None else genomics
+        owners = [self.test.patient_id[row] for row in bags_of]
+        owner_of = dict(zip(self.test.patient_id, owners, strict=True))
+        if self.network.summarises:
+            n_patches = [len(self.read(owner)) for owner in owners]
+        else:
+            n_patches = np.minimum(self.test.n_patches, self.config.max_patches)[bags_of].tolist()
         return score(
             self.network,
-            read,
+            lambda patient_id: self.read(owner_of[patient_id]),
             patient_id=self.test.patient_id,
-            n_patches=n_patches.tolist(),
+            n_patches=n_patches,
             expression=self.test.expression[genes_of],
             scaler=self.scaler,
             device=self.device,

@@ -23,6 +23,7 @@ from tta_pipeline.models.objective import Objective
 from tta_pipeline.models.optimisation import clip_gradients, learning_rate_at, optimiser_of
 from tta_pipeline.models.resume import Journal, Progress
 from tta_pipeline.models.scoring import score
+from tta_pipeline.models.summaries import Read, reader
 from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
 from tta_pipeline.numerics.sampling import stratified_batches, weighted_batches
@@ -39,6 +40,7 @@ class Data:
 
     watched: patients scored after each epoch, by role; the test part only where a study asks for that. May be empty.
     edges: days, where the network asks for outcomes in time bins.
+    summary: of a patient's whole bag, in place of drawn patches, where the network summarises bags.
     """
 
     train: Group
@@ -48,6 +50,7 @@ class Data:
     device: torch.device
     objective: Objective
     edges: NDArray[np.float64] | None = None
+    summary: Read | None = None
 
 
 def _fit_bags(network: RiskModel, data: Data, *, seed: int) -> None:
@@ -72,6 +75,8 @@ def fit_epochs(
     rows, done = progress.rows, len(progress.rows)
     if not rows:  # else the state holds what was fitted
         _fit_bags(network, data, seed=seed)
+    if network.summarises:
+        data = replace(data, summary=_reader(network, data))
     steps, saved = -(-len(data.train) // config.batch_size), time.monotonic()
     bar: tqdm[Any] = tqdm(total=config.epochs * steps, initial=done * steps, unit="step", disable=None)
     for epoch in range(done, config.epochs):
@@ -143,8 +148,18 @@ def _batches(data: Data, *, seed: int, epoch: int, config: Train) -> Iterator[tu
     def load(index: int) -> Batch:
         rows = members[index]
         names = [data.train.patient_id[row] for row in rows]
-        drawn = [data.bags.draw(one, count=config.patches, generator=generators[index]) for one in names]
-        batch = collate(drawn, data.train.expression[rows], patient_id=names, scaler=data.scaler, device=data.device)
+        if data.summary is None:
+            bags = [data.bags.draw(one, count=config.patches, generator=generators[index]) for one in names]
+        else:
+            bags = [data.summary(one) for one in names]
+        batch = collate(
+            bags,
+            data.train.expression[rows],
+            patient_id=names,
+            scaler=data.scaler,
+            device=data.device,
+            summarised=data.summary is not None,
+        )
         return _with_outcomes(batch, data, rows=rows)
 
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -201,15 +216,20 @@ def _watch(network: RiskModel, data: Data, group: Group, *, role: str) -> dict[s
 
 def score_group(network: RiskModel, data: Data, group: Group) -> NDArray[np.float64]:
     """Scores (patients, outputs) of whole bags, in evaluation mode, in the order of the group."""
+    read = data.summary or _reader(network, data)
     return score(
         network,
-        data.bags.read,
+        read,
         patient_id=group.patient_id,
-        n_patches=group.n_patches.tolist(),
+        n_patches=[len(read(one)) for one in group.patient_id] if network.summarises else group.n_patches.tolist(),
         expression=group.expression,
         scaler=data.scaler,
         device=data.device,
     )
+
+
+def _reader(network: RiskModel, data: Data) -> Read:
+    return reader(network, data.bags.read, scaler=data.scaler, device=data.device)
 
 
 def _c_index(risk: NDArray[np.float64], group: Group) -> float:
