@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.numerics.bootstrap import percentile_interval
-from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, holm, verdict
+from tta_pipeline.numerics.comparison import SIGNIFICANT, bootstrap_test, corrected_t_test, holm, samples_for, verdict
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 
@@ -17,6 +17,15 @@ def test_the_bootstrap_p_counts_the_smaller_side_and_is_never_0():
     assert bootstrap_test(np.linspace(1, 2, 999)).p == pytest.approx(2 / 1000)
     assert bootstrap_test(np.append(np.full(990, 0.1), np.full(9, -0.1))).p == pytest.approx(2 * 10 / 1000)
     assert bootstrap_test(np.zeros(999)).p == 1
+
+
+@pytest.mark.parametrize("tests", [0, 1, 3, 12, 13, 210, 5000])
+def test_samples_are_enough_for_the_smallest_p_to_survive_holm(tests):
+    samples = samples_for(tests, least=1000)
+    assert samples >= 1000
+    found = holm([bootstrap_test(np.ones(samples)).p, *[1.0] * (tests - 1)])
+    assert found[0] < SIGNIFICANT
+    assert samples == 1000 or tests > 12  # no more than intervals need for a few models
 
 
 @settings(deadline=None)

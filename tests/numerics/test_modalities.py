@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tta_pipeline.numerics import findings
+from tta_pipeline.numerics.comparison import holm
 from tta_pipeline.numerics.metrics import Fold, harrell_c
 from tta_pipeline.numerics.modalities import modality_check, partners
 
@@ -63,6 +64,27 @@ def test_a_modality_that_is_used_is_lost_and_one_that_is_not_is_not() -> None:
     }
     assert table.loc[("genes", "histology"), "c_lost"] == pytest.approx(0, abs=1e-12)
     assert table.loc[("genes", "genomics"), "c_exchanged"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_verdicts_are_corrected_for_the_number_of_rows() -> None:
+    """Twenty models that guess: without a correction one in twenty rows is "used"."""
+    models, exchanged = {}, {}
+    for number in range(20):
+        own, _ = parts(of_histology=1, of_genomics=1)
+        generator = np.random.default_rng(100 + number)
+        guess = [replace(part, risk=generator.normal(size=PATIENTS)) for part in own]
+        models[f"guess {number}"] = guess
+        draws = [[replace(part, risk=generator.permutation(part.risk)) for part in guess] for _ in range(2)]
+        exchanged[f"guess {number}"] = {"histology": draws}
+    table = modality_check(models, exchanged, samples=100, seed=0, confidence=0.95)
+    assert (table["c_low"] > 0).any()
+    assert (table["p_bootstrap"] < 0.05).any()
+    assert (table["verdict"] == "no use shown").all()
+    np.testing.assert_allclose(table["p_corrected"], holm(table["p_bootstrap"].to_list()))
+    models["uses"], both = parts(of_histology=1, of_genomics=1)
+    exchanged["uses"] = {"histology": both["histology"]}
+    table = modality_check(models, exchanged, samples=100, seed=0, confidence=0.95)
+    assert table.loc[table["verdict"] == "used", "model"].tolist() == ["uses"]
 
 
 def test_the_c_index_is_that_of_pairs_within_folds() -> None:

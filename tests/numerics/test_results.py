@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.numerics.test_metrics import fold
+from tta_pipeline.config import Report
 from tta_pipeline.numerics.comparison import holm
 from tta_pipeline.numerics.metrics import harrell_c, pooled_c
 from tta_pipeline.numerics.results import (
@@ -15,6 +16,7 @@ from tta_pipeline.numerics.results import (
     compare,
     summarise,
 )
+from tta_pipeline.reporting.result_tables import samples_drawn
 
 
 def model(*, noise, repeats=1, folds=3, seeds=1):
@@ -112,6 +114,19 @@ def test_the_verdict_rests_on_the_larger_p_corrected_by_holm_over_all_pairs():
     assert ((table["p_corrected"] < 0.05) == table["verdict"].str.endswith("higher")).all()
     small = compare(models, bootstrap, confidence=0.95, n_train=10)  # 60 test patients beside so few: nothing is shown
     assert (small["p_folds"] > table["p_folds"]).all()
+
+
+def test_a_model_that_is_right_is_higher_than_each_of_eleven_that_guess():
+    """By 66 pairs: with 1,000 samples the smallest p, 2 / 1001, would be 0.13 after the correction."""
+    models = {"good": model(noise=0.1, folds=40)} | {f"guess {n}": model(noise=30.0 + n, folds=40) for n in range(11)}
+    samples = samples_drawn(len(models), Report())
+    assert samples > 2 * 66 / 0.05
+    bootstrap = bootstrap_models(models, samples=samples, seed=0)
+    table = compare(models, bootstrap, confidence=0.95, n_train=240)
+    assert (table.loc[table["model_a"] == "good", "verdict"] == "good higher").all()
+    assert (table.loc[table["model_a"] != "good", "verdict"] == "no difference shown").all()
+    few = compare(models, {name: own[:1000] for name, own in bootstrap.items()}, confidence=0.95, n_train=240)
+    assert (few["verdict"] == "no difference shown").all()
 
 
 def test_one_test_part_shows_no_difference_however_large():

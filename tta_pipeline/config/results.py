@@ -28,7 +28,11 @@ class Evaluate(Section):
 class Report(Section):
     """Metrics and figures."""
 
-    bootstrap: int = Field(1000, ge=100, description="bootstrap samples of patients")
+    bootstrap: int = Field(
+        1000,
+        ge=100,
+        description="bootstrap samples of patients, at least; more where the correction for pairs of models needs them",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
     truth: StudyPath | None = Field(

@@ -99,6 +99,8 @@ MODALITIES = {
     "c_lost": "float64",
     "c_low": "float64",
     "c_high": "float64",
+    "p_bootstrap": "float64",
+    "p_corrected": "float64",
     "verdict": "string",
 }
 # One row per variant of the first model; numerics.results.ablations says what the columns are.

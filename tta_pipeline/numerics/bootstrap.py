@@ -5,6 +5,8 @@ Models are compared by the difference of their C-indices on the same samples: dr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class Interval:
     reason: str = ""
 
 
-def pair_counts(part: Fold, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pair_counts(part: Fold, weights: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Concordant and comparable pairs of a test part in which patient i stands weights[b, i] times.
 
     With D_ij = 1 for a comparable pair and H_ij = 1, 1/2 or 0 for its concordance,
@@ -49,7 +51,7 @@ def pair_counts(part: Fold, weights: NDArray[np.float64]) -> tuple[NDArray[np.fl
     -------
     Two arrays (samples,), in pairs.
     """
-    weights32 = weights.astype(np.float32)
+    weights32 = weights.astype(np.float32, copy=False)
     concordant, comparable = np.zeros(len(weights)), np.zeros(len(weights))
     rows = np.flatnonzero(part.event)
     for block in (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)):
@@ -62,7 +64,7 @@ def pair_counts(part: Fold, weights: NDArray[np.float64]) -> tuple[NDArray[np.fl
     return concordant, comparable
 
 
-def draw_patients(parts: Sequence[Fold], *, samples: int, seed: int) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+def draw_patients(parts: Sequence[Fold], *, samples: int, seed: int) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
     """Bootstrap samples of patients: drawn with replacement within the folds of the first repeat.
 
     One weight stands for a patient in every repeat and seed, so that a sample is a sample of patients, not of risks.
@@ -72,23 +74,31 @@ def draw_patients(parts: Sequence[Fold], *, samples: int, seed: int) -> tuple[ND
     patient_id
         (n,) sorted.
     weights
-        (samples, n), how often each patient was drawn.
+        (samples, n) float32, how often each patient was drawn; not to be written to, as models of the same patients and
+        folds share it.
     """
     fold_of: dict[str, tuple[int, int]] = {}
     for part in sorted(parts, key=lambda part: (part.repeat, part.fold, part.seed)):
         for name in part.patient_id:
             fold_of.setdefault(str(name), (part.repeat, part.fold))
     patient_id = np.array(sorted(fold_of), dtype=np.str_)
+    return patient_id, _draw(tuple(fold_of[str(name)] for name in patient_id), samples=samples, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def _draw(folds: tuple[tuple[int, int], ...], *, samples: int, seed: int) -> NDArray[np.float32]:
+    """Weights (samples, n) of patients in those folds; kept, since every model of a report asks for the same."""
     generator = np.random.default_rng(seed)
-    weights = np.zeros((samples, len(patient_id)))
-    for fold in sorted(set(fold_of.values())):
-        members = np.flatnonzero([fold_of[str(name)] == fold for name in patient_id])
+    weights = np.zeros((samples, len(folds)), dtype=np.float32)
+    for fold in sorted(set(folds)):
+        members = np.flatnonzero([one == fold for one in folds])
         weights[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), samples)
-    return patient_id, weights
+    weights.setflags(write=False)
+    return weights
 
 
 def bootstrap_pooled_c(
-    parts: Sequence[Fold], *, patient_id: NDArray[np.str_], weights: NDArray[np.float64]
+    parts: Sequence[Fold], *, patient_id: NDArray[np.str_], weights: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """`mean_pooled_c` of each bootstrap sample; NaN where a fit has no comparable pair in the sample.
 

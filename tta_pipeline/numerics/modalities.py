@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
+from tta_pipeline.numerics.comparison import SIGNIFICANT, bootstrap_test, holm, samples_for
 from tta_pipeline.numerics.metrics import Fold, mean_pooled_c
 
 # Model -> modality -> draws -> the model's test parts with the risks that another patient's modality gave.
@@ -22,6 +23,8 @@ COLUMNS = [
     "c_lost",
     "c_low",
     "c_high",
+    "p_bootstrap",
+    "p_corrected",
     "verdict",
 ]
 
@@ -47,19 +50,21 @@ def modality_check(
         The same test parts with other risks. A part without draws, as one of a single patient is, is left out; a
         modality without any gives no row.
     samples, seed, confidence
-        Of the bootstrap over patients, as for the C-index itself. The loss is that of the mean over draws, on the same
-        samples of patients.
+        Of the bootstrap over patients, as for the C-index itself; more samples where that many rows need them. The loss
+        is that of the mean over draws, on the same samples of patients.
 
     Returns
     -------
     Columns `COLUMNS`. n_parts, n_checked: test parts of the model, and those with draws, over which all that follows is
-    taken. c_lost = c_index - c_exchanged; verdict is "used" where its interval lies above 0.
+    taken. c_lost = c_index - c_exchanged; p_bootstrap is two-sided, of no loss, p_corrected is Holm's over all rows;
+    "used" is the verdict where something is lost and p_corrected is below 0.05. Intervals are not adjusted.
 
     References
     ----------
     Breiman, Machine Learning 45 (2001) 5, section 10: importance by permutation.
     """
     rows = []
+    samples = samples_for(sum(len(exchanged.get(model, {})) for model in models), least=samples)
     for model, parts in models.items():
         for modality, draws in exchanged.get(model, {}).items():
             drawn = {_fit_of(part) for part in draws[0]} if draws else set()
@@ -72,7 +77,6 @@ def modality_check(
             interval = percentile_interval(own - other, confidence=confidence)
             c = mean_pooled_c(own_parts).value
             c_exchanged = float(np.mean([mean_pooled_c(draw).value for draw in draws]))
-            verdict = "used" if interval.low > 0 else "no use shown"
             found = (
                 len(draws),
                 len(parts),
@@ -82,9 +86,19 @@ def modality_check(
                 c - c_exchanged,
                 interval.low,
                 interval.high,
+                bootstrap_test(own - other).p,
             )
-            rows.append((model, modality, *found, verdict if np.isfinite(interval.low) else "not defined"))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            rows.append((model, modality, *found))
+    table = pd.DataFrame(rows, columns=COLUMNS[: COLUMNS.index("p_corrected")])
+    table["p_corrected"] = holm(table["p_bootstrap"].to_list())
+    table["verdict"] = [_verdict(lost, p) for lost, p in zip(table["c_lost"], table["p_corrected"], strict=True)]
+    return table
+
+
+def _verdict(lost: float, p_corrected: float) -> str:
+    if np.isnan(p_corrected):
+        return "not defined"
+    return "used" if lost > 0 and p_corrected < SIGNIFICANT else "no use shown"
 
 
 def _fit_of(part: Fold) -> tuple[int, int, int]:

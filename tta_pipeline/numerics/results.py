@@ -147,6 +147,9 @@ def compare(
         Patients of a training part, mean over the parts.
     """
     rows = []
+    over_parts, pooled = {}, {}
+    for name, parts in models.items():
+        over_parts[name], pooled[name] = _c_of_parts(parts), mean_pooled_c(parts).value
     for first, second in combinations(models, 2):
         if _test_parts(models[first]) != _test_parts(models[second]):
             undefined = dict.fromkeys(("c_difference", "c_low", "c_high", "p_bootstrap", "p_folds"), np.nan)
@@ -154,14 +157,16 @@ def compare(
             continue
         differences = bootstrap[first] - bootstrap[second]
         interval = percentile_interval(differences, confidence=confidence)
-        over_parts = _difference_per_part(models[first], models[second])
         n_test = float(np.mean([len(part.event) for part in models[first]]))
-        tests = bootstrap_test(differences), corrected_t_test(over_parts, n_test=n_test, n_train=n_train)
+        tests = (
+            bootstrap_test(differences),
+            corrected_t_test(over_parts[first] - over_parts[second], n_test=n_test, n_train=n_train),
+        )
         rows.append(
             {
                 "model_a": first,
                 "model_b": second,
-                "c_difference": mean_pooled_c(models[first]).value - mean_pooled_c(models[second]).value,
+                "c_difference": pooled[first] - pooled[second],
                 "c_low": interval.low,
                 "c_high": interval.high,
                 "p_bootstrap": tests[0].p,
@@ -179,14 +184,12 @@ def compare(
     return table[_COMPARED]
 
 
-def _difference_per_part(first: Sequence[Fold], second: Sequence[Fold]) -> NDArray[np.float64]:
-    """C of the first minus C of the second in each repeat and fold, averaged over seeds; NaN where undefined."""
-    columns = []
-    for parts in (first, second):
-        c = c_per_part({"": parts}).groupby(["repeat", "fold"])["c_index"].mean()
-        columns.append(c.sort_index().to_numpy(float))
-    difference: NDArray[np.float64] = columns[0] - columns[1]
-    return difference
+def _c_of_parts(parts: Sequence[Fold]) -> NDArray[np.float64]:
+    """C in each repeat and fold, in their order, averaged over seeds; NaN where undefined."""
+    c: NDArray[np.float64] = (
+        c_per_part({"": parts}).groupby(["repeat", "fold"])["c_index"].mean().sort_index().to_numpy(float)
+    )
+    return c
 
 
 def ablations(

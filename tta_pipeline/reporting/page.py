@@ -11,6 +11,7 @@ from tta_pipeline.io import report_tables
 from tta_pipeline.numerics import coverage as genes
 from tta_pipeline.numerics import findings
 from tta_pipeline.reporting.fits import ON_TEST, Checkpoints
+from tta_pipeline.reporting.result_tables import samples_drawn
 
 MOST_SETS = 10  # gene sets in the page's table of missing genes
 MOST_PAIRED = 4  # models up to which the page shows every pair
@@ -46,7 +47,7 @@ def content(
         "n_events": int(cohort["event"].sum()),
         "truth": config.truth is not None,
         "level": f"{config.confidence:.0%}",
-        "bootstrap": config.bootstrap,
+        "bootstrap": samples_drawn(len(made["summary"]), config),
         "few_events": findings.FEW_EVENTS,
         "scores_by_model": _scores_by_model(made["scores_summary"]),
         "beyond": _beyond(made["scores"], made["metrics"]),

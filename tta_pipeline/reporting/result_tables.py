@@ -1,11 +1,13 @@
 """Tables of what the models' risks are worth."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
 from tta_pipeline.config import Report
 from tta_pipeline.numerics import results
+from tta_pipeline.numerics.comparison import samples_for
 from tta_pipeline.numerics.groups import RiskGroups, group_row, split_by_risk
 from tta_pipeline.numerics.modalities import modality_check
 from tta_pipeline.numerics.risk_checks import added_table, calibration_table, hazards_table
@@ -37,7 +39,8 @@ def make_results(
         patient_id -> true risk, where it is known.
     """
     models = found.models
-    bootstrap = results.bootstrap_models(models, samples=config.bootstrap, seed=config.seed)
+    samples = samples_drawn(len(models), config)
+    bootstrap = results.bootstrap_models(models, samples=samples, seed=config.seed)
     n_train = float(found.sizes["n_train"].mean())
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     beside = {name: own for name, own in models.items() if sections.get(name, {}).get("architecture") != _OF_COVARIATES}
@@ -57,6 +60,11 @@ def make_results(
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
     made["scores_summary"] = summarise_scores(made["scores"])
     return made
+
+
+def samples_drawn(models: int, config: Report) -> int:
+    """Bootstrap samples of patients for the C-indices of so many models, all pairs of which are compared."""
+    return samples_for(math.comb(models, 2), least=config.bootstrap)
 
 
 def risk_groups(found: Evaluated, checkpoints: Checkpoints) -> dict[str, RiskGroups]:
