@@ -191,7 +191,7 @@ def test_endpoint_and_warnings_of_each_study_stand_below_the_table(studies, tmp_
     (place / "index.html").write_text("")
     table.run(studies=[f"A={studies}/A", f"B={place}"], out=tmp_path / "out")
     lines = made(tmp_path / "out")[1].splitlines()
-    assert [line for line in lines if "warning: " in line] == [
+    assert [line for line in lines if "B, warning: " in line] == [
         "- B, warning: Sites, both, are shared.",
         "- B, warning: Fold 0 has 3 events.",
     ]

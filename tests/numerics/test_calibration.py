@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter
+from scipy.stats import binomtest
 
 from tta_pipeline.errors import InputError
 from tta_pipeline.numerics.calibration import calibrate
@@ -81,6 +82,19 @@ def test_equal_predictions_are_one_bin():
     found = calibrate(horizon_days=500, **drawn() | {"survival": np.full(300, 0.7)})
     assert [one.n for one in found.bins] == [300]
     assert found.difference == pytest.approx(abs(0.7 - found.bins[0].observed))
+
+
+@pytest.mark.parametrize(("died", "low", "high"), [(False, 0.025 ** (1 / 80), 1.0), (True, 0.0, 1 - 0.025 ** (1 / 80))])
+def test_a_bin_in_which_nobody_or_everybody_died_has_an_exact_interval(died, low, high):
+    """Of 80 patients who are followed to the horizon, beside 20 who are not."""
+    time_days = np.concatenate([np.full(80, 300.0 if died else 600.0), np.linspace(1, 200, 20)])
+    event = np.concatenate([np.full(80, died), np.zeros(20, dtype=bool)])
+    found = calibrate(survival=np.full(100, 0.6), horizon_days=500, time_days=time_days, event=event)
+    one = found.bins[0]
+    assert one.observed == (0 if died else 1)
+    assert (one.low, one.high) == pytest.approx((low, high))
+    assert binomtest(0 if died else 80, 80).proportion_ci(method="exact").low == pytest.approx(one.low)
+    assert binomtest(0 if died else 80, 80).proportion_ci(method="exact").high == pytest.approx(one.high)
 
 
 def test_undefined_is_nan_with_a_reason():

@@ -21,7 +21,8 @@ def test_a_sound_study_has_no_findings():
     assert findings.of_risks(models) == []
     assert findings.of_missing_patients(models, splits=splits_of(models["tta"])) == []
     assert findings.of_direction(pd.DataFrame({"model": ["tta"], "c_high": [0.6]})) == []
-    assert findings.of_comparisons(pd.DataFrame({"verdict": ["tta higher"]})) == []
+    higher = {"verdict": ["tta higher"], "reason": [""], "c_detectable": [0.2]}
+    assert findings.of_comparisons(pd.DataFrame(higher)) == []
 
 
 def test_few_events_are_named_once_for_all_models():
@@ -101,8 +102,28 @@ def test_losses_after_the_cohort_and_pairs_not_compared():
         columns=["kind", "stage", "reason", "left"],
     )
     assert findings.of_attrition(steps) == ["Left out at the features stage: 2 slides (no tissue)."]
-    row = {"model_a": "a", "model_b": "b", "verdict": "not compared", "reason": "why"}
+    row = {"model_a": "a", "model_b": "b", "verdict": "not compared", "reason": "why", "c_detectable": np.nan}
     assert findings.of_comparisons(pd.DataFrame([row])) == ["a and b are not compared: why."]
+    (said,) = findings.of_comparisons(pd.DataFrame([row | {"model_b": f"m{number}"} for number in range(9)]))
+    assert said.startswith("a and m0; a and m1")
+    assert said.endswith("each are not compared: why.")
+
+
+def test_a_comparison_that_could_show_large_differences_alone_says_so():
+    row = {"model_a": "a", "model_b": "b", "verdict": "no difference shown", "reason": "", "c_detectable": 0.42}
+    (said,) = findings.of_comparisons(pd.DataFrame([row, row | {"c_detectable": 0.2}, row | {"verdict": "a higher"}]))
+    assert said.startswith("No difference is shown in 2 of 3 pairs of models, and one below about 0.31 in C could not")
+    assert findings.of_comparisons(pd.DataFrame([row | {"c_detectable": 0.05}])) == []
+    assert findings.of_comparisons(pd.DataFrame([row | {"c_detectable": np.nan}])) == []
+    (said,) = findings.of_comparisons(pd.DataFrame([row | {"c_detectable": 1.4}]))
+    assert "and one of any size could not have been" in said
+    assert findings.of_comparisons(pd.DataFrame([row | {"verdict": "a higher"}])) == []
+
+
+def test_models_of_binned_follow_up_are_named():
+    assert findings.of_binned_follow_up([]) == []
+    (said,) = findings.of_binned_follow_up(["mcat", "cmta"])
+    assert said.startswith("mcat; cmta: trained with loss nll")
 
 
 def test_a_calibration_is_named_where_most_bins_lie_outside():
@@ -121,10 +142,16 @@ def test_a_calibration_is_named_where_most_bins_lie_outside():
 
 
 def test_hazards_that_change_are_named_with_p():
-    table = pd.DataFrame({"model": ["a", "b", "c"], "p": [0.01, 0.2, np.nan], "correlation": [-0.3, 0.1, np.nan]})
+    table = pd.DataFrame({"model": ["a", "b", "c"], "p": [0.01, 0.04, np.nan], "correlation": [-0.3, 0.1, np.nan]})
     assert findings.of_hazards(table) == [
-        "a: the hazards of its risk are not proportional (p = 0.010): it tells less of late deaths than of early ones."
+        "a: the hazards of its risk are not proportional (corrected p = 0.020): it tells less of late deaths than of "
+        "early ones.",
+        "b: the hazards of its risk are not proportional (corrected p = 0.040): it tells more of late deaths than of "
+        "early ones.",
     ]
+    more = pd.DataFrame({"model": list("abc"), "p": [0.01, 0.04, 0.04], "correlation": 0.1})
+    (said,) = findings.of_hazards(more)
+    assert said.startswith("a: ")
 
 
 def test_risks_that_a_covariate_explains_are_named():

@@ -129,13 +129,50 @@ def test_a_model_that_is_right_is_higher_than_each_of_eleven_that_guess():
     assert (few["verdict"] == "no difference shown").all()
 
 
-def test_one_test_part_shows_no_difference_however_large():
+def test_one_test_part_is_no_comparison_however_large_the_difference():
     good, bad = model(noise=0.1, folds=1), model(noise=30.0, folds=1)
     _, bootstrap = tables({"good": good, "bad": bad})
     row = compare({"good": good, "bad": bad}, bootstrap, confidence=0.95, n_train=100).iloc[0]
     assert row["p_bootstrap"] < 0.05
-    assert (row["p_corrected"], row["verdict"]) == (1.0, "no difference shown")
-    assert row["reason"] == "1 of 1 test parts have a difference"
+    assert np.isnan(row["p_corrected"])
+    assert (row["verdict"], row["reason"]) == ("not compared", "1 of 1 test parts have a difference")
+
+
+def test_a_difference_without_spread_is_not_called_none_and_takes_no_place_among_the_tests():
+    noise = [replace(part, time_days=part.time_days + 1e-3 * np.arange(60)) for part in model(noise=3.0)]  # no ties
+    perfect = [replace(part, risk=-1e6 * part.time_days) for part in noise]
+    constant = [replace(part, risk=np.zeros(60)) for part in noise]
+    models = {"perfect": perfect, "constant": constant, "noise": noise, "again": noise}
+    _, bootstrap = tables(models)
+    table = compare(models, bootstrap, confidence=0.95, n_train=100).set_index(["model_a", "model_b"])
+    row = table.loc[("perfect", "constant")]
+    assert row["c_difference"] == 0.5
+    assert (row["verdict"], row["reason"]) == ("not compared", "all 3 differences are 0.5")
+    assert table.loc[("noise", "again"), ["p_folds", "p_corrected", "verdict"]].tolist() == [
+        1,
+        1,
+        "no difference shown",
+    ]
+    tested = table.drop(("perfect", "constant"))
+    np.testing.assert_allclose(tested["p_corrected"], holm(tested[["p_bootstrap", "p_folds"]].max(axis=1).to_list()))
+
+
+def test_a_difference_above_what_is_detectable_is_the_one_that_is_called():
+    """Of the clearest pair, by parts enough that the bootstrap does not decide."""
+    models = {"good": model(noise=0.1, folds=8), "bad": model(noise=30.0, folds=8)}
+    _, bootstrap = tables(models)
+    for n_train in (2, 5, 10, 20, 100):
+        row = compare(models, bootstrap, confidence=0.95, n_train=n_train).iloc[0]
+        over_parts = c_per_part(models).pivot(index="fold", columns="model", values="c_index")
+        difference = (over_parts["good"] - over_parts["bad"]).mean()
+        assert (difference > row["c_detectable"]) == (row["p_folds"] < 0.05)
+    assert row["verdict"] == "good higher"
+
+
+def test_models_of_other_seeds_are_not_compared():
+    models = {"a": model(noise=0.1, seeds=2), "b": model(noise=0.1, seeds=2)[:-1]}
+    row = compare(models, bootstrap_models(models, samples=100, seed=0), confidence=0.95, n_train=100).iloc[0]
+    assert row["verdict"] == "not compared"
 
 
 def test_pairing_is_narrower_than_two_separate_intervals():

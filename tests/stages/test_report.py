@@ -40,6 +40,7 @@ def write_study(
     quality=1.0,
     chosen_on="last epoch",
     covariates=None,
+    trained_by="cox",
 ):
     """Arguments of `report.run` for a study whose first model knows more of the true risk than the second."""
     generator = np.random.default_rng(0)
@@ -105,7 +106,7 @@ def write_study(
                     inputs=inputs,
                 )
                 given["trained"].append(folder / "train" / model / f"r0_f{fold}_s{seed}.h5")
-                about |= {"n_parameters": 1234, "recipe": {"epochs": 3}}
+                about |= {"n_parameters": 1234, "recipe": {"epochs": 3, "loss": trained_by}}
                 architecture = "clinical-cox" if model == "clinical" else "tta"
                 about["model"] = {
                     "architecture": architecture,
@@ -167,6 +168,13 @@ def test_fits_of_different_settings_are_seen_and_what_a_search_chose_is_not_one(
     chosen = [fitted("chosen", {"checkpoint": checkpoint}) for checkpoint in ("last", "published")]
     made |= {"chosen": chosen[:1], f"chosen{fits.ON_TEST}": chosen[1:]}
     assert fits.mixed_settings(made) == ["rate", "grid", "epochs", "options", "chosen"]
+
+
+@pytest.mark.parametrize(("loss", "warned"), [("nll", True), ("cox", False)])
+def test_survival_of_models_of_binned_follow_up_is_warned_of(tmp_path, loss, warned):
+    report.run(**write_study(tmp_path, trained_by=loss), out=tmp_path / "report", config=CONFIG)
+    said = read(tmp_path / "report", "warnings")["warning"]
+    assert said.str.startswith("tta; genes: trained with loss nll").any() == warned
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +261,9 @@ def test_the_page_says_what_the_tables_say(study):
     for row in scores[scores["metric"] == "uno_c"].to_dict("records"):
         assert f"<td>{row['mean']:.3f} ± {row['std_folds']:.3f}" in text
     assert "median risk of the fold's training patients" in text.replace("&#39;", "'")
-    assert "Read this first" not in text
+    (said,) = read(out, "warnings")["warning"]
+    assert said.startswith("No difference is shown in 1 of 1 pairs of models")
+    assert f"<li>{said}</li>" in text
     assert "max_patches" in text  # options of the artifacts
     assert "small (1 of 9)." in text  # a gene set that was left out
     assert (
@@ -464,6 +474,8 @@ def test_variants_of_the_first_model_stand_in_one_table(study):
     assert np.isnan(table["c_difference"][0])
     assert table["c_difference"][1] == -pair["c_difference"]
     assert (table["difference_low"][1], table["difference_high"][1]) == (-pair["c_high"], -pair["c_low"])
+    assert list(table["verdict"]) == ["", pair["verdict"]]
+    assert table["p_corrected"][1] == pair["p_corrected"]
     page = (study[1] / "index.html").read_text(encoding="utf-8")
     assert "anchors=False, modalities=a+b" in page
 

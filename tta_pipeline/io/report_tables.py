@@ -58,6 +58,7 @@ COMPARISONS = {
     "p_bootstrap": "float64",
     "p_folds": "float64",
     "p_corrected": "float64",
+    "c_detectable": "float64",
     "verdict": "string",
     "reason": "string",
 }
@@ -115,6 +116,8 @@ ABLATIONS = {
     "c_difference": "float64",
     "difference_low": "float64",
     "difference_high": "float64",
+    "p_corrected": "float64",
+    "verdict": "string",
 }
 # One row per model: high-risk against low-risk test patients.
 GROUPS = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 60.0  # a job that is killed loses this and the epoch that it was in, at most
-FORMAT = 2  # to be raised where the same seed gives other weights than before: a state of older code is not taken up
+FORMAT = 3  # to be raised where the same seed gives other weights than before: a state of older code is not taken up
 
 
 @dataclass

@@ -15,6 +15,8 @@ class Observed:
     """Patients with similar predictions: what was predicted, and Kaplan-Meier with its interval at the horizon.
 
     The last three are NaN, and `reason` says why, where nobody is followed to the horizon and not everybody died.
+    low, high: the log(-log) interval of Kaplan-Meier; where nobody died, which leaves it without a width, or everybody,
+    the exact binomial one of the patients who were followed to the horizon.
     """
 
     n: int
@@ -75,7 +77,8 @@ def calibrate(
 
     References
     ----------
-    D'Agostino, Nam (2003), Handbook of Statistics 23, 1-25, for the bins; Royston, Altman (2013), BMC Medical Research
+    D'Agostino, Nam (2003), Handbook of Statistics 23, 1-25, for the bins; Clopper, Pearson (1934), Biometrika 26,
+    404-413, for bins in which nobody or everybody died; Royston, Altman (2013), BMC Medical Research
     Methodology 13, 33, for observed over expected.
     """
     check_outcomes(risk=np.zeros(survival.shape), time_days=time_days, event=event)
@@ -127,4 +130,9 @@ def _observed(
         reason = f"none of {len(event)} patients is followed to day {horizon:g}"
         return Observed(*sizes, np.nan, np.nan, np.nan, reason)
     last = int(np.searchsorted(curve.time_days, horizon, side="right")) - 1
-    return Observed(*sizes, float(curve.survival[last]), float(curve.low[last]), float(curve.high[last]))
+    observed, low, high = (float(one[last]) for one in (curve.survival, curve.low, curve.high))
+    if observed in (0.0, 1.0):
+        followed = int(((time_days >= horizon) | event).sum())
+        least = ((1 - confidence) / 2) ** (1 / followed)  # survival at which so many survivors are still this likely
+        low, high = (least, 1.0) if observed == 1 else (0.0, 1 - least)
+    return Observed(*sizes, observed, low, high)

@@ -99,8 +99,33 @@ def corrected_t_test(differences: NDArray[np.float64], *, n_test: float, n_train
     mean, variance = float(defined.mean()), float(defined.var(ddof=1))
     if variance <= np.finfo(float).eps * mean**2:
         return PairedTest(np.nan, np.nan, len(defined), f"all {len(defined)} differences are {mean:g}")
-    t = mean / np.sqrt((1 / len(defined) + n_test / n_train) * variance)
+    t = mean / _error(defined, n_test=n_test, n_train=n_train)
     return PairedTest(float(t), float(2 * student.sf(abs(t), len(defined) - 1)), len(defined))
+
+
+def detectable(differences: NDArray[np.float64], *, n_test: float, n_train: float, tests: int) -> float:
+    """Mean difference from which the corrected resampled t-test is significant at the spread that is there.
+
+    As the clearest of `tests` differences: t_{1 - a / (2 tests)}(J - 1) sqrt((1/J + n_test / n_train) s^2), a being
+    `SIGNIFICANT`. A smaller one could not have been shown. NaN for fewer than two defined differences.
+
+    Parameters
+    ----------
+    differences, n_test, n_train
+        As in `corrected_t_test`.
+    tests
+        Of the family that Holm corrects for, at least 1.
+    """
+    defined = differences[np.isfinite(differences)]
+    if len(defined) < 2:
+        return np.nan
+    least = student.isf(SIGNIFICANT / (2 * tests), len(defined) - 1)
+    return float(least * _error(defined, n_test=n_test, n_train=n_train))
+
+
+def _error(differences: NDArray[np.float64], *, n_test: float, n_train: float) -> float:
+    """Standard error of the mean of differences over test parts whose training parts overlap."""
+    return float(np.sqrt((1 / len(differences) + n_test / n_train) * differences.var(ddof=1)))
 
 
 def holm(p: Sequence[float]) -> NDArray[np.float64]:

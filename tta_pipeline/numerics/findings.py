@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tta_pipeline.numerics.comparison import SIGNIFICANT
+from tta_pipeline.numerics.comparison import SIGNIFICANT, holm
 from tta_pipeline.numerics.coverage import share
 from tta_pipeline.numerics.metrics import TIED_RISK, Fold
 from tta_pipeline.numerics.risk_checks import ALL_COVARIATES, NOT_BEYOND
 
 FEW_EVENTS = 10  # in a test part: with fewer, one patient moves the C-index by several hundredths
 _MOST_NAMED = 6
+_LARGE_DIFFERENCE = 0.1  # of two C-indices: what is published as progress is a few hundredths
+_LARGEST_DIFFERENCE = 0.5  # between a perfect model and one that guesses
 _MOST_OUTSIDE = 0.5  # of the bins of a calibration; 95 % intervals leave out one of twenty by chance
 
 
@@ -147,10 +149,34 @@ def of_missing_patients(models: Mapping[str, Sequence[Fold]], *, splits: pd.Data
 
 
 def of_comparisons(comparisons: pd.DataFrame) -> list[str]:
-    """Pairs of models that cannot be compared."""
-    apart = comparisons[comparisons["verdict"] == "not compared"]
+    """Pairs of models that cannot be compared, and a comparison that could only have shown large differences.
+
+    comparisons: model_a, model_b, verdict, reason, c_detectable of `results.compare`.
+    """
+    said = []
+    for reason, own in comparisons[comparisons["verdict"] == "not compared"].groupby("reason", sort=False):
+        pairs = [f"{row['model_a']} and {row['model_b']}" for row in own.to_dict("records")]
+        said.append(f"{_named(pairs)} {'are' if len(pairs) == 1 else 'each are'} not compared: {reason}.")
+    none = comparisons[comparisons["verdict"] == "no difference shown"]
+    spread = none["c_detectable"].dropna()
+    if len(spread) and spread.median() > _LARGE_DIFFERENCE:
+        least = f"below about {spread.median():.2f} in C" if spread.median() < _LARGEST_DIFFERENCE else "of any size"
+        said.append(
+            f"No difference is shown in {len(none)} of {len(comparisons)} pairs of models, and one {least} could not "
+            "have been: the test parts are too few for so many pairs, or differ too much. More repeats (splits.repeats) and "
+            "fewer models (report.without) tell more."
+        )
+    return said
+
+
+def of_binned_follow_up(models: Sequence[str]) -> list[str]:
+    """Models that are trained by the likelihood of hazards in bins of follow-up."""
+    if not models:
+        return []
     return [
-        f"{row['model_a']} and {row['model_b']} are not compared: {row['reason']}." for row in apart.to_dict("records")
+        f"{_named(models)}: trained with loss nll, which takes patients who are censored within a bin of follow-up for "
+        "survivors of the whole bin. That biases predicted survival, its Brier scores and its calibration: do not hold "
+        "these against those of models with loss cox. The C-index is not concerned."
     ]
 
 
@@ -177,11 +203,12 @@ def of_calibration(calibration: pd.DataFrame) -> list[str]:
 def of_hazards(hazards: pd.DataFrame) -> list[str]:
     """Models whose hazard ratio changes over time: one C-index or log-rank p then hides when they are of use.
 
-    hazards: model, correlation, p of `risk_checks.hazards_table`.
+    hazards: model, correlation, p of `risk_checks.hazards_table`; p is corrected by Holm over the models here.
     """
-    changing = hazards[hazards["p"] < SIGNIFICANT]
+    corrected = hazards.assign(p=holm(hazards["p"].to_list()))
+    changing = corrected[corrected["p"] < SIGNIFICANT]
     return [
-        f"{row['model']}: the hazards of its risk are not proportional (p {shown_p(row['p'])}): it tells "
+        f"{row['model']}: the hazards of its risk are not proportional (corrected p {shown_p(row['p'])}): it tells "
         f"{'less' if row['correlation'] < 0 else 'more'} of late deaths than of early ones."
         for row in changing.to_dict("records")
     ]

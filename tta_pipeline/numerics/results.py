@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
-from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, holm, verdict
+from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, detectable, holm, verdict
 from tta_pipeline.numerics.metrics import Fold, fits, harrell_c, mean_pooled_c, pooled_c
 from tta_pipeline.numerics.spread import spread_of_c
 
 Models = Mapping[str, Sequence[Fold]]
 _DIFFERENT_PARTS = "not tested on the same patients and folds"
 _COMPARED = ["model_a", "model_b", "c_difference", "c_low", "c_high"]
-_COMPARED += ["p_bootstrap", "p_folds", "p_corrected", "verdict", "reason"]
+_COMPARED += ["p_bootstrap", "p_folds", "p_corrected", "c_detectable", "verdict", "reason"]
 
 
 def c_per_part(models: Models) -> pd.DataFrame:
@@ -138,30 +138,30 @@ def compare(
     p_bootstrap is of the test patients, the fitted models as they are; p_folds, of the corrected t-test over test
     parts, of training as well. The bootstrap alone calls equal models different too often (in 7 to 15 % of simulated
     cohorts instead of 5 %, `benchmarks/RESULTS.md`), and its interval leaves out 0 as often: the verdict rests on the
-    larger p, corrected by Holm over all pairs (p_corrected); it is 1 without a test over parts. Intervals are not
-    adjusted. Models with different test parts are not compared.
+    larger p, corrected by Holm over all pairs that have both (p_corrected). Intervals are not adjusted. Models with
+    different test parts, or of which fewer than two have a difference, are not compared; equal risks have a p of 1.
+    c_detectable: difference over parts from which the t-test would have called this pair, were it the clearest of all.
 
     Parameters
     ----------
     n_train
         Patients of a training part, mean over the parts.
     """
-    rows = []
+    rows, apart = [], []  # differences over parts, by pair
     over_parts, pooled = {}, {}
+    n_test = float(np.mean([len(part.event) for parts in models.values() for part in parts]))
     for name, parts in models.items():
         over_parts[name], pooled[name] = _c_of_parts(parts), mean_pooled_c(parts).value
     for first, second in combinations(models, 2):
         if _test_parts(models[first]) != _test_parts(models[second]):
             undefined = dict.fromkeys(("c_difference", "c_low", "c_high", "p_bootstrap", "p_folds"), np.nan)
             rows.append({"model_a": first, "model_b": second, **undefined, "reason": _DIFFERENT_PARTS})
+            apart.append(np.empty(0))
             continue
         differences = bootstrap[first] - bootstrap[second]
         interval = percentile_interval(differences, confidence=confidence)
-        n_test = float(np.mean([len(part.event) for part in models[first]]))
-        tests = (
-            bootstrap_test(differences),
-            corrected_t_test(over_parts[first] - over_parts[second], n_test=n_test, n_train=n_train),
-        )
+        apart.append(over_parts[first] - over_parts[second])
+        tests = bootstrap_test(differences), corrected_t_test(apart[-1], n_test=n_test, n_train=n_train)
         rows.append(
             {
                 "model_a": first,
@@ -170,13 +170,16 @@ def compare(
                 "c_low": interval.low,
                 "c_high": interval.high,
                 "p_bootstrap": tests[0].p,
-                "p_folds": tests[1].p,
+                "p_folds": tests[1].p if apart[-1].any() else 1.0,
                 "reason": interval.reason or tests[1].reason,
             }
         )
-    table = pd.DataFrame(rows, columns=[name for name in _COMPARED if name not in {"p_corrected", "verdict"}])
-    worse = table["p_bootstrap"].where(table["p_bootstrap"] > table["p_folds"].fillna(1), table["p_folds"].fillna(1))
-    table["p_corrected"] = holm(worse.where(table["p_bootstrap"].notna()).to_list())
+    later = {"p_corrected", "c_detectable", "verdict"}
+    table = pd.DataFrame(rows, columns=[name for name in _COMPARED if name not in later])
+    worse = table[["p_bootstrap", "p_folds"]].max(axis=1, skipna=False)
+    table["p_corrected"] = holm(worse.to_list())
+    count = max(1, int(worse.notna().sum()))
+    table["c_detectable"] = [detectable(one, n_test=n_test, n_train=n_train, tests=count) for one in apart]
     table["verdict"] = [
         verdict(row["model_a"], row["model_b"], difference=row["c_difference"], p_corrected=row["p_corrected"])
         for row in table.to_dict("records")
@@ -200,18 +203,18 @@ def ablations(
     changes: the options in which a variant differs from the first model, as `key=value`; empty for the first.
     c_mean, c_std_folds, c_pooled, c_low, c_high: as in the summary.
     c_difference, difference_low, difference_high: C of the variant minus C of the first model, with the paired
-    bootstrap interval; NaN for the first.
+    bootstrap interval; NaN for the first. p_corrected, verdict: of the comparison, among all pairs of models.
 
     Returns
     -------
     Empty where there is no variant, or no options are known.
     """
     columns = ["model", "changes", "c_mean", "c_std_folds", "c_pooled", "c_low", "c_high"]
-    differences = ["c_difference", "difference_low", "difference_high"]
+    differences, said = ["c_difference", "difference_low", "difference_high"], ["p_corrected", "verdict"]
     models = [model for model in summary["model"] if "architecture" in options.get(model, {})]
     family = [one for one in models if options[one]["architecture"] == options[models[0]]["architecture"]]
     if len(family) < 2:
-        return pd.DataFrame(columns=columns + differences)
+        return pd.DataFrame(columns=columns + differences + said)
     first = options[family[0]]
     table = summary[summary["model"].isin(family)].copy()
     table["changes"] = [
@@ -219,8 +222,9 @@ def ablations(
         for one in table["model"]
     ]
     against = comparisons[comparisons["model_a"] == family[0]].set_index("model_b")
-    against = -against[["c_difference", "c_high", "c_low"]].set_axis(differences, axis=1)
-    return table[columns].merge(against, left_on="model", right_index=True, how="left").reset_index(drop=True)
+    turned = -against[["c_difference", "c_high", "c_low"]].set_axis(differences, axis=1)
+    table = table[columns].merge(turned.join(against[said]), left_on="model", right_index=True, how="left")
+    return table.fillna({"verdict": ""}).reset_index(drop=True)
 
 
 def _plain(value: object) -> str:
@@ -238,5 +242,5 @@ def _sizes(parts: Sequence[Fold]) -> dict[str, int]:
     }
 
 
-def _test_parts(parts: Sequence[Fold]) -> set[tuple[int, int, tuple[str, ...]]]:
-    return {(part.repeat, part.fold, tuple(sorted(map(str, part.patient_id)))) for part in parts}
+def _test_parts(parts: Sequence[Fold]) -> set[tuple[int, int, int, tuple[str, ...]]]:
+    return {(part.repeat, part.fold, part.seed, tuple(sorted(map(str, part.patient_id)))) for part in parts}

@@ -110,6 +110,15 @@ def mixed_settings(checkpoints: Checkpoints) -> list[str]:
     return [name for name, found in settings.items() if len(found) > 1]
 
 
+def trained_in_bins(checkpoints: Checkpoints) -> list[str]:
+    """Names of models that were trained by hazards in bins of follow-up (loss nll)."""
+    return [
+        model
+        for model, own in checkpoints.items()
+        if any(one.attributes.get("recipe", {}).get("loss") == "nll" for one in own)
+    ]
+
+
 def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
     """One row per fit: model, name, repeat, fold, seed, parameters, epochs, those of its last job; NaN: not known."""
     rows = [

@@ -39,9 +39,11 @@ def content(
     cohort, sets
         The patients, and the coverage of gene sets.
     """
+    detectable = made["comparisons"]["c_detectable"].dropna()
     shown = pairs_shown(made["comparisons"], models=list(made["summary"]["model"]))
     return {name: made[name].to_dict("records") for name in report_tables.TABLES} | {
         "comparisons": shown.to_dict("records"),
+        "detectable": detectable.median() if len(detectable) else None,
         "pairs_in_file": len(made["comparisons"]) - len(shown),
         "n_patients": len(cohort),
         "n_events": int(cohort["event"].sum()),
@@ -92,14 +94,19 @@ def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]
 
 
 def _beyond(scores: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, float]:
-    """Range of tau over the test parts, patients beyond it, and the widest range of an integrated score, in days."""
+    """Range of tau over the test parts, patients beyond it, and the widest range of an integrated score, in days.
+
+    Patients are counted in the first repeat, in which each is tested once.
+    """
     parts = scores.drop_duplicates(["repeat", "fold"])
+    first = parts["repeat"].min()
+    tested = metrics[metrics["repeat"] == first].drop_duplicates("fold")
     ibs = scores[scores["metric"] == "ibs"]
     return {
         "low": parts["tau_days"].min(),
         "high": parts["tau_days"].max(),
-        "patients": int(parts["n_beyond"].sum()),
-        "of": int(metrics.drop_duplicates(["repeat", "fold"])["n_test"].sum()),
+        "patients": int(parts.loc[parts["repeat"] == first, "n_beyond"].sum()),
+        "of": int(tested["n_test"].sum()),
         "ibs_low": ibs["from_days"].min(),
         "ibs_high": ibs["at_days"].max(),
     }

@@ -17,12 +17,14 @@ from tta_pipeline.reporting import page, pictures
 from tta_pipeline.reporting.cohort_tables import make_cohort
 from tta_pipeline.reporting.fits import (
     ON_TEST,
+    Checkpoints,
     Evaluated,
     excluded,
     fit_table,
     mixed_settings,
     read_evaluated,
     read_trained,
+    trained_in_bins,
 )
 from tta_pipeline.reporting.result_tables import group_table, make_results, risk_groups
 
@@ -121,9 +123,7 @@ def run(
     known = set(fits[["name", "repeat", "fold", "seed"]].itertuples(index=False, name=None))
     stages = read_benchmarks(benchmarks_of(benchmarks, fits=known, batches={path.stem for path in manifests}))
     warnings = [
-        *_warnings(
-            made, found=found, roles=roles, sets=sets, without=config.without, mixed=mixed_settings(checkpoints)
-        ),
+        *_warnings(made, found=found, roles=roles, sets=sets, without=config.without, checkpoints=checkpoints),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
     ]
     made["warnings"] = pd.DataFrame(list(enumerate(warnings, start=1)), columns=list(report_tables.WARNINGS))
@@ -151,7 +151,7 @@ def _warnings(
     roles: pd.DataFrame,
     sets: pd.DataFrame,
     without: Sequence[str],
-    mixed: Sequence[str],
+    checkpoints: Checkpoints,
 ) -> list[str]:
     return [
         *findings.of_choice([model for model in found.models if model.endswith(ON_TEST)]),
@@ -160,11 +160,12 @@ def _warnings(
         *findings.of_shared_sites(made["events"]),
         *findings.of_risks(found.models),
         *findings.of_empty_models(found.empty),
-        *findings.of_mixed_settings(mixed),
+        *findings.of_mixed_settings(mixed_settings(checkpoints)),
         *findings.of_modalities(made["modalities"]),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),
         *findings.of_comparisons(made["comparisons"]),
+        *findings.of_binned_follow_up(trained_in_bins(checkpoints)),
         *findings.of_calibration(made["calibration"]),
         *findings.of_hazards(made["hazards"]),
         *findings.of_added_value(made["added_value"]),

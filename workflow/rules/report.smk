@@ -69,8 +69,8 @@ rule report:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=attempts(4000),
-        runtime=attempts(60),
+        mem_mb=attempts(8000),
+        runtime=attempts(240),
     params:
         config=section("report"),
         inputs=section("inputs"),
