@@ -168,7 +168,7 @@ def _fit_network(
             network.check_patients(group.patient_id, n_patches=np.minimum(group.n_patches, recipe.patches).tolist())
         kept = journal(number, [one.model_dump(mode="json", exclude={"seeds"}) for one in (model, recipe)])
         binned = replace(data, edges=_edges(network, train))
-        fitted = Fit(network, *fit_epochs(network, binned, seed=seed, config=recipe, journal=kept))
+        fitted = fit_epochs(network, binned, seed=seed, config=recipe, journal=kept)
         run.append(fitted.epochs_run)
         return fitted
 

@@ -23,6 +23,7 @@ from tta_pipeline.models.objective import Objective
 from tta_pipeline.models.optimisation import clip_gradients, learning_rate_at, optimiser_of
 from tta_pipeline.models.resume import Journal, Progress
 from tta_pipeline.models.scoring import score
+from tta_pipeline.models.search import Fit
 from tta_pipeline.models.summaries import Read, reader
 from tta_pipeline.numerics import discrete
 from tta_pipeline.numerics.metrics import harrell_c
@@ -63,13 +64,8 @@ def _fit_bags(network: RiskModel, data: Data, *, seed: int) -> None:
     network.fit_bags(draw, patient_id=data.train.patient_id, seed=seed)
 
 
-def fit_epochs(
-    network: RiskModel, data: Data, *, seed: int, config: Train, journal: Journal
-) -> tuple[dict[str, NDArray[np.float64]], int, int]:
-    """Train in place; the history by column, the epoch (from 1) whose weights are kept, and the epochs trained here.
-
-    The state is kept in the journal from time to time, and taken up from there.
-    """
+def fit_epochs(network: RiskModel, data: Data, *, seed: int, config: Train, journal: Journal) -> Fit:
+    """Train in place. The state is kept in the journal from time to time, and taken up from there."""
     optimiser = optimiser_of(network, config)
     progress = journal.load(network, optimiser)
     rows, done = progress.rows, len(progress.rows)
@@ -95,7 +91,8 @@ def fit_epochs(
         network.load_state_dict(progress.best[2])
     columns = sorted({key for row in rows for key in row})
     history = {key: np.array([row.get(key, np.nan) for row in rows]) for key in columns}
-    return history, progress.best[1] if progress.best else config.epochs, config.epochs - done
+    kept = progress.best[1] if progress.best else config.epochs
+    return Fit(network, history, epoch=kept, epochs_run=config.epochs - done)
 
 
 def _train_epoch(
