@@ -37,7 +37,10 @@ def ridge(values: Floats, parts: list[Fold], *, without: int, penalty: float) ->
     train = [number for number in range(len(parts)) if number != without]
     event, time_days = (np.concatenate([getattr(parts[n], name) for n in train]) for name in ("event", "time_days"))
     model = CoxPHSurvivalAnalysis(alpha=penalty, ties="efron")
-    return model.fit(np.concatenate([blocks[n] for n in train]), Surv.from_arrays(event, time_days)).coef_
+    coefficients: Floats = model.fit(
+        np.concatenate([blocks[n] for n in train]), Surv.from_arrays(event, time_days)
+    ).coef_
+    return coefficients
 
 
 def ages(parts: list[Fold]) -> pd.DataFrame:

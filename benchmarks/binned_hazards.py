@@ -46,10 +46,10 @@ def logits(train: Outcomes, *, design: Floats, new: Floats, edges: Floats, weigh
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         found = discrete_nll(columns @ weights, time_bin=bins, event=event, censored_weight=weight)
-        found.backward()
+        found.backward()  # type: ignore[no-untyped-call]
         return found
 
-    optimiser.step(loss)
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     fitted: Floats = new @ weights.detach().numpy()
     return fitted
 

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 import openslide
 import simplejpeg
 import tifffile
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from tta_pipeline.io.slide import open_slide
@@ -25,6 +27,7 @@ from tta_pipeline.io.tile_stream import Request, stream_tiles
 from tta_pipeline.numerics.grid import grid_coords
 from tta_pipeline.numerics.resampling import resample
 
+T = TypeVar("T")
 EDGE_PX = 8192
 TILE_PX, JPEG_TILE_PX, REGION_PX = 256, 240, 2048
 
@@ -48,7 +51,7 @@ def write_slide(source: Path, target: Path, *, mpp: float) -> None:
         )
 
 
-def each(work: Callable[[object], object], items: list[object], threads: int) -> None:
+def each(work: Callable[[T], object], items: list[T], threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, items))
 
@@ -73,8 +76,9 @@ def per_tile(path: Path, threads: int, *, mpp: float) -> None:
     slide = openslide.OpenSlide(path)
     edge = TILE_PX * 0.5 / mpp
 
-    def read(corner: object) -> None:
-        region = slide.read_region(tuple(map(int, corner)), 0, (round(edge), round(edge))).convert("RGB")
+    def read(corner: NDArray[np.int32]) -> None:
+        x, y = map(int, corner)
+        region = slide.read_region((x, y), 0, (round(edge), round(edge))).convert("RGB")
         np.asarray(region.resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
 
     each(read, list(corners(mpp)), threads)
@@ -93,7 +97,7 @@ def large_regions(path: Path, threads: int, *, mpp: float) -> None:
     each(read, [(x, y) for y in starts for x in starts], threads)
 
 
-def stream(path: Path, threads: int, *, mpp: float, reader: str) -> None:
+def stream(path: Path, threads: int, *, mpp: float, reader: Literal["auto", "openslide"]) -> None:
     """The stream of this package."""
     request = Request(
         slide_id="s40",
@@ -136,7 +140,7 @@ def main() -> None:
 def compare(path: Path, *, mpp: float, threads: int, rounds: int) -> None:
     """The best of several rounds, the ways in turn, in tiles of 256 px at 20x per second."""
     edge = TILE_PX * 0.5 / mpp
-    ways = {
+    ways: dict[str, tuple[Callable[[], None], float]] = {
         "plain decoder": (lambda: plain(path, threads), (EDGE_PX / edge) ** 2),
         "read_region per tile": (lambda: per_tile(path, threads, mpp=mpp), len(corners(mpp))),
         "read_region of 2,048 px": (lambda: large_regions(path, threads, mpp=mpp), (EDGE_PX / edge) ** 2),

@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import TypeAdapter
 
 from tests.builders import write_features_file, write_patients
 from tta_pipeline import config
 from tta_pipeline.io import artifacts, tables
-from tta_pipeline.model_sections import ARCHITECTURES
+from tta_pipeline.model_sections import Model
 from tta_pipeline.stages import train, training
 
 GENES_PER_SET = 80
@@ -93,7 +94,7 @@ def measure(folder: Path, recipe: config.Train, threads: int, architecture: str 
         seed=0,
         name=architecture,
         out=folder / f"{architecture}.h5",
-        model=ARCHITECTURES[architecture](architecture=architecture),
+        model=TypeAdapter(Model).validate_python({"architecture": architecture}),
         config=recipe,
         bad_slides=config.BadSlides(),
     )

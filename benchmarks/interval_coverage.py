@@ -11,6 +11,7 @@ interval alone. The true C is that of ten million pairs of patients drawn on the
 import argparse
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Population:
         hazard = np.exp(effect * np.random.default_rng(0).standard_normal(100_000))
         return cls(effect, brentq(lambda rate: np.mean(hazard / (hazard + rate)) - events, 1e-6, 1e6))
 
-    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> dict[str, NDArray]:
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> dict[str, NDArray[Any]]:
         risk = generator.standard_normal(shape)
         death = generator.exponential(np.exp(-self.effect * risk))
         end = generator.exponential(1 / self.censoring_rate, shape)

@@ -63,7 +63,7 @@ def _tiles(pattern: np.ndarray, *, width: int, height: int) -> Iterator[bytes]:
     ]
     for row in range(-(-height // TILE_PX)):
         for column in range(-(-width // TILE_PX)):
-            yield encoded[(row % count) * count + column % count]
+            yield bytes(encoded[(row % count) * count + column % count])
 
 
 def stage(name: str, arguments: list[str]) -> None:

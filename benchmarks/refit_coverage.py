@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from scipy.stats import sem
 
 from benchmarks.interval_candidates import candidates
 from benchmarks.interval_coverage import Population, cohort
@@ -63,13 +64,15 @@ def true_c(population: Population, cosine: Floats) -> Floats:
     first = np.outer(weights * hazard, weights) / (np.add.outer(hazard, hazard) + 2 * population.censoring_rate)
     lead = np.subtract.outer(nodes, nodes)
     right = ndtr(cosine[:, None, None] * lead / np.sqrt(2 * (1 - cosine[:, None, None] ** 2)))  # (models, nodes, nodes)
-    return (first * right).sum(axis=(1, 2)) / first.sum()
+    c: Floats = (first * right).sum(axis=(1, 2)) / first.sum()
+    return c
 
 
 def covariates_of(log_hazard: Floats, *, covariates: int, generator: np.random.Generator) -> Floats:
     """(patients, covariates) independent normal values whose sum is sqrt(covariates) times the log-hazard."""
     drawn = generator.standard_normal((len(log_hazard), covariates))
-    return drawn + (log_hazard / np.sqrt(covariates) - drawn.mean(axis=1))[:, None]
+    moved: Floats = drawn + (log_hazard / np.sqrt(covariates) - drawn.mean(axis=1))[:, None]
+    return moved
 
 
 def fitted(values: Floats, parts: list[Fold], *, without: tuple[int, ...]) -> Floats:
@@ -122,8 +125,10 @@ def nested_c(values: Floats, parts: list[Fold]) -> Floats:
 def study(population: Population, *, design: Design, number: int) -> dict[str, float]:
     """One cohort: C, what it estimates, the intervals, and the comparison of the two equal models."""
     generator = np.random.default_rng([design.seed, number])
-    p, drawn = design.covariates, {"patients": design.patients, "folds": design.folds, "generator": generator}
-    parts, fresh = cohort(population, **drawn), cohort(population, **drawn)
+    p = design.covariates
+    parts, fresh = (
+        cohort(population, patients=design.patients, folds=design.folds, generator=generator) for _ in range(2)
+    )
     values, others = (
         covariates_of(np.concatenate([part.risk for part in own]), covariates=2 * p, generator=generator)
         for own in (parts, fresh)
@@ -163,10 +168,10 @@ def measured(table: pd.DataFrame) -> Iterator[str]:
     """Cells: C, coverage of both targets, bias, and variances of the error by the bootstrap's."""
     models, procedure = table["models"], float(table["models"].mean())
     error, error_fresh = table["point"] - models, table["fresh"] - models
-    yield from (f"{table['events'].mean():.0%}", f"{procedure:.3f}")
+    yield from (f"{float(table['events'].mean()):.0%}", f"{procedure:.3f}")
     yield from (covered(table, "percentile", target) for target in (models, procedure))
     yield covered(table, "fresh", models)
-    yield from (f"{of.mean():+.4f} ± {of.sem():.4f}" for of in (error, table["across"] - models))
+    yield from (f"{of.mean():+.4f} ± {sem(of):.4f}" for of in (error, table["across"] - models))
     yield from (f"{of.var() / table['variance'].mean():.2f}" for of in (error, table["point"]))
     yield f"{error_fresh.var() / table['variance_fresh'].mean():.2f}"
 
@@ -181,7 +186,7 @@ def compared(table: pd.DataFrame) -> Iterator[str]:
 def tried(table: pd.DataFrame) -> Iterator[str]:
     """Cells: coverage of the models at hand / of the procedure, and the mean width, of each interval."""
     yield f"{table['models'].mean():.3f}"
-    names = [name.removesuffix(": low") for name in table if name.endswith(": low") and name != "fresh: low"]
+    names = [name.removesuffix(": low") for name in map(str, table) if name.endswith(": low") and name != "fresh: low"]
     for name in names:
         width = float((table[f"{name}: high"] - table[f"{name}: low"]).mean())
         targets = (table["models"], float(table["models"].mean()))

@@ -17,7 +17,9 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ot
@@ -62,7 +64,7 @@ class Inputs:
     def ours(self, *, rho: float, similarity_weight: float = LAMBDA) -> Transport:
         return solve_joint(self.cost, mask=self.mask, rho=rho, tokens=self.tokens, similarity_weight=similarity_weight)
 
-    def published(self, *, rho: float, patients: int, **options: float) -> published_scheme.Published:
+    def published(self, *, rho: float, patients: int, **options: Any) -> published_scheme.Published:
         return published_scheme.solve(
             self.cost[:patients], tokens=self.tokens[:patients], rho=rho, similarity_weight=LAMBDA, **options
         )
@@ -175,7 +177,7 @@ def scaling(arguments: argparse.Namespace) -> None:
         for prototypes in (8, 32, 128):
             inputs = Inputs.draw(batch=1, tokens=tokens, prototypes=prototypes, trained=True)
             solved = inputs.ours(rho=0.5)
-            time_s = statistics.median(seconds(lambda i=inputs: i.ours(rho=0.5)) for _ in range(arguments.repeats))
+            time_s = statistics.median(seconds(partial(inputs.ours, rho=0.5)) for _ in range(arguments.repeats))
             with context.Pool(1) as pool:
                 extra = 1000 * pool.apply(_extra_memory, ("ours", 1, tokens, prototypes))
             rounds = f"{int(solved.iterations)} | {int(solved.outer)}"
