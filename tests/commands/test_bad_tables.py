@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 import yaml
 
@@ -229,6 +230,21 @@ def test_a_cell_that_does_not_fit_is_one_message(
 ) -> None:
     change(study / name)
     refused(check(study, capsys), rf"{name}: (.|\n)*{message}")
+
+
+def test_wrong_times_indicators_and_covariates_are_said_at_once(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = study / "clinical.csv"
+    table = pd.read_csv(place, dtype=str)
+    table.loc[0, "time_days"], table.loc[1, "event"] = "soon", "maybe"
+    table.to_csv(place, index=False)
+    said = check(study, capsys, covariates=["age", "stage"])
+    assert "found 2 problems" in said
+    assert "column time_days: expected a time of 0 or more, found 'soon'" in said
+    assert "column event: expected" in said
+    assert "'maybe'" in said
+    assert re.search("expected columns? .*'age'", said)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tta_pipeline.commands.findings import Findings
 from tta_pipeline.commands.headers import check_headers
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import sheets
-from tta_pipeline.io.clinical import read_clinical
+from tta_pipeline.io.clinical import read_clinical, read_covariates
 from tta_pipeline.io.cohort import read_slides
 from tta_pipeline.io.expression import read_expression_index, read_genes
 from tta_pipeline.io.gene_names import GeneNames, read_gene_names
@@ -73,6 +73,8 @@ def _check_tables(slides: pd.DataFrame | None, options: config.Study, findings: 
     expression = findings.attempt(lambda: read_expression_index(inputs))
     patients = {*(slides["patient_id"] if slides is not None else ()), *(expression[0] if expression else ())}
     findings.attempt(lambda: read_clinical(inputs, patients=patients))
+    if inputs.covariates:
+        findings.attempt(lambda: read_covariates(inputs, patients=patients))
     sets, genes, names = (
         findings.attempt(lambda: read_gene_sets(inputs.gene_sets)),
         findings.attempt(lambda: read_genes(inputs)),

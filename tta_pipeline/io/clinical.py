@@ -4,6 +4,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -64,16 +65,13 @@ def read_clinical(inputs: Inputs, *, patients: Collection[str]) -> pd.DataFrame:
     )
     rows = _one_row_each(rows, layout, path)
     table = rows.set_index(layout.patient, drop=False)
-    times = _column(table[layout.time], _time, lines=rows.index, wanted="a time of 0 or more", advice=_TIME, path=path)
+    problems: list[str] = []
+    number = partial(_column, lines=rows.index, path=path, problems=problems)
+    times = number(table[layout.time], _time, wanted="a time of 0 or more", advice=_TIME)
+    indicator = number(table[layout.event], layout.indicator, wanted=layout.indicator_wanted, advice=_EVENT)
+    if problems:
+        raise InputError("\n".join(problems))
     _check_unit(times, layout, inputs, path=path)
-    indicator = _column(
-        table[layout.event],
-        layout.indicator,
-        lines=rows.index,
-        wanted=layout.indicator_wanted,
-        advice=_EVENT,
-        path=path,
-    )
     event = indicator == (1.0 if layout.one_means == "event" else 0.0)
     _check_events(event[indicator.notna()], layout, inputs, path=path)
     # A table may have a column without a name: the row numbers of pandas and R.
@@ -199,9 +197,16 @@ def _check_events(event: pd.Series, layout: Layout, inputs: Inputs, *, path: Pat
 
 
 def _column(
-    cells: pd.Series, parse: Callable[[str], float], *, lines: pd.Index, wanted: str, advice: str, path: Path
+    cells: pd.Series,
+    parse: Callable[[str], float],
+    *,
+    lines: pd.Index,
+    wanted: str,
+    advice: str,
+    path: Path,
+    problems: list[str],
 ) -> pd.Series:
-    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is an error.
+    """Numbers of a column; a cell that says that it is not known is NaN, any other that does not fit is a problem.
 
     cells: by patient; lines: of the file, in the same order.
     """
@@ -212,7 +217,7 @@ def _column(
         if math.isnan(value) and not sheets.is_missing(cell)
     ]
     if wrong:
-        raise InputError(
+        problems.append(
             f"{path}: column {cells.name}: expected {wanted}, found {sheets.listed(wrong, most=5)}. {advice} "
             "An empty cell leaves the patient out."
         )
