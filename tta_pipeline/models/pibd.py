@@ -43,8 +43,9 @@ class PIBD(RiskModel):
     """Prototypical information bottleneck and disentanglement.
 
     A bag is cut into parts that cover it, at random in training and in a fixed order elsewhere; the published code
-    draws eight parts of any bag. In training a patient's own prototype is that of the true outcome, elsewhere the one
-    that most of the selected tokens are near to.
+    draws eight parts of any bag. In training a patient's own prototype is that of the true outcome, as published,
+    elsewhere the one that most of the selected tokens are near to. The head sees that prototype and can learn to read
+    the outcome from it: C in training may near 1 where C of other patients is that of a guess (benchmarks/RESULTS.md).
 
     References
     ----------
