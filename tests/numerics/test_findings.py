@@ -112,11 +112,11 @@ def test_losses_after_the_cohort_and_pairs_not_compared():
 def test_a_comparison_that_could_show_large_differences_alone_says_so():
     row = {"model_a": "a", "model_b": "b", "verdict": "no difference shown", "reason": "", "c_detectable": 0.42}
     (said,) = findings.of_comparisons(pd.DataFrame([row, row | {"c_detectable": 0.2}, row | {"verdict": "a higher"}]))
-    assert said.startswith("No difference is shown in 2 of 3 pairs of models, and one below about 0.31 in C could not")
+    assert said.startswith("No difference is shown in 2 of 3 pairs of models, and in half of them one below about 0.31")
     assert findings.of_comparisons(pd.DataFrame([row | {"c_detectable": 0.05}])) == []
     assert findings.of_comparisons(pd.DataFrame([row | {"c_detectable": np.nan}])) == []
     (said,) = findings.of_comparisons(pd.DataFrame([row | {"c_detectable": 1.4}]))
-    assert "and one of any size could not have been" in said
+    assert "and in half of them one of any size could not have been" in said
     assert findings.of_comparisons(pd.DataFrame([row | {"verdict": "a higher"}])) == []
 
 

@@ -90,8 +90,11 @@ class RiskModel(nn.Module):
         """
 
     def summarise(self, batch: Batch) -> Tensor:
-        """What is read of the bags of a batch, (batch, tokens, width), each by itself; called after `fit_bags`."""
-        raise NotImplementedError
+        """What is read of the bags of a batch, (batch, tokens, width), each by itself; called after `fit_bags`.
+
+        The patches as they are, for a model that does not say otherwise.
+        """
+        return batch.features
 
     def begin_step(self, epoch: float) -> None:
         """Move schedules to a fractional epoch (2.5 is the middle of the third); called before each training step."""
