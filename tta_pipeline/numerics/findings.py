@@ -163,8 +163,8 @@ def of_comparisons(comparisons: pd.DataFrame) -> list[str]:
         least = f"below about {spread.median():.2f} in C" if spread.median() < _LARGEST_DIFFERENCE else "of any size"
         said.append(
             f"No difference is shown in {len(none)} of {len(comparisons)} pairs of models, and in half of them one "
-            f"{least} could not have been: the test parts are too few for so many pairs, or differ too much. More repeats "
-            "(splits.repeats) and fewer models (report.without) tell more."
+            f"{least} could not have been: the test parts are too few for so many pairs, or differ too much. "
+            "More repeats (splits.repeats) and fewer models (report.without) tell more."
         )
     return said
 
