@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tta_pipeline.numerics.metrics import Fold
-from tta_pipeline.numerics.scores import MODELS, PARTS, Prediction, score_parts, summarise_scores
+from tta_pipeline.numerics.scores import MODELS, PARTS, Prediction, cut_at_tau, score_parts, summarise_scores
 from tta_pipeline.numerics.time_metrics import Outcomes, uno_c
 
 N = 80
@@ -89,3 +90,26 @@ def test_each_part_says_where_it_is_cut_and_who_is_beyond() -> None:
     ibs = table[table["metric"] == "ibs"].iloc[0]
     assert ibs["from_days"] < ibs["at_days"] < tau
     assert table.loc[table["metric"] != "ibs", "from_days"].isna().all()
+
+
+def test_patients_beyond_tau_are_counted_once_whatever_repeats_seeds_and_models() -> None:
+    tau = {(repeat, fold): 100.0 * (1 + repeat) + fold for repeat in (0, 1) for fold in (0, 1)}
+    parts = pd.DataFrame(
+        [
+            (model, repeat, fold, seed, metric, 5.0, tau[repeat, fold] - 50, tau[repeat, fold], 3 + fold + 10 * repeat)
+            for model in ("a", "b")
+            for repeat, fold in tau
+            for seed in (0, 1)
+            for metric in ("uno_c", "ibs")
+        ],
+        columns=["model", "repeat", "fold", "seed", "metric", "from_days", "at_days", "tau_days", "n_beyond"],
+    )
+    tested = parts[["model", "repeat", "fold", "seed"]].drop_duplicates().assign(n_test=20)
+    assert cut_at_tau(parts, tested=tested) == {
+        "low": 100.0,
+        "high": 201.0,
+        "patients": 3 + 4,
+        "of": 40,
+        "ibs_low": 5.0,
+        "ibs_high": 151.0,
+    }

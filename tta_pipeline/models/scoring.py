@@ -33,7 +33,7 @@ def score(
     read
         Patient identifier -> (patches, width), or the summary where the model summarises bags.
     n_patches
-        (patients,), sizes of those bags.
+        (patients,), sizes of those bags; of no use where the model summarises them.
     expression
         (patients, genes), not yet standardised.
 
@@ -48,7 +48,8 @@ def score(
     """
     model.eval()
     scores: list[NDArray[np.float64]] = []
-    for rows in _batches(n_patches):
+    sizes = [len(read(name)) for name in patient_id] if model.summarises else n_patches
+    for rows in _batches(sizes):
         names = [patient_id[row] for row in rows]
         batch = collate(
             [read(name) for name in names],

@@ -80,6 +80,35 @@ def summarise_scores(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=MODELS)
 
 
+def cut_at_tau(parts: pd.DataFrame, *, tested: pd.DataFrame) -> dict[str, float]:
+    """How test parts are cut at the longest follow-up of their training parts.
+
+    Parameters
+    ----------
+    parts
+        Columns `PARTS`.
+    tested
+        repeat, fold, n_test; rows of further models and seeds repeat those of the first.
+
+    Returns
+    -------
+    low, high: range of tau over the test parts, days. patients: those followed beyond it, of: all who are tested, both
+    in the first repeat, in which each is tested once. ibs_low, ibs_high: widest range of an integrated score, days.
+    """
+    cuts = parts.drop_duplicates(["repeat", "fold"])
+    first = cuts["repeat"].min()
+    sizes = tested[tested["repeat"] == first].drop_duplicates("fold")
+    ibs = parts[parts["metric"] == "ibs"]
+    return {
+        "low": cuts["tau_days"].min(),
+        "high": cuts["tau_days"].max(),
+        "patients": int(cuts.loc[cuts["repeat"] == first, "n_beyond"].sum()),
+        "of": int(sizes["n_test"].sum()),
+        "ibs_low": ibs["from_days"].min(),
+        "ibs_high": ibs["at_days"].max(),
+    }
+
+
 def training_outcomes(roles: pd.DataFrame, cohort: pd.DataFrame) -> dict[tuple[int, int], Outcomes]:
     """Outcomes of the patients who trained, by repeat and fold.
 

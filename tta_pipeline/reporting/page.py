@@ -10,6 +10,7 @@ from tta_pipeline.config import Inputs, Report
 from tta_pipeline.io import report_tables
 from tta_pipeline.numerics import coverage as genes
 from tta_pipeline.numerics import findings
+from tta_pipeline.numerics.scores import cut_at_tau
 from tta_pipeline.reporting.fits import ON_TEST, Checkpoints
 from tta_pipeline.reporting.result_tables import samples_drawn
 
@@ -52,7 +53,7 @@ def content(
         "bootstrap": samples_drawn(len(made["summary"]), config),
         "few_events": findings.FEW_EVENTS,
         "scores_by_model": _scores_by_model(made["scores_summary"]),
-        "beyond": _beyond(made["scores"], made["metrics"]),
+        "beyond": cut_at_tau(made["scores"], tested=made["metrics"]),
         "on_test": ON_TEST,
         "slide_totals": made["slides"].sum(numeric_only=True).to_dict(),
         "genes": genes.sentence(sets),
@@ -91,25 +92,6 @@ def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]
     return [
         {"what": what, "artifacts": count, "value": json.dumps(value, sort_keys=True)} for what, count, value in rows
     ]
-
-
-def _beyond(scores: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, float]:
-    """Range of tau over the test parts, patients beyond it, and the widest range of an integrated score, in days.
-
-    Patients are counted in the first repeat, in which each is tested once.
-    """
-    parts = scores.drop_duplicates(["repeat", "fold"])
-    first = parts["repeat"].min()
-    tested = metrics[metrics["repeat"] == first].drop_duplicates("fold")
-    ibs = scores[scores["metric"] == "ibs"]
-    return {
-        "low": parts["tau_days"].min(),
-        "high": parts["tau_days"].max(),
-        "patients": int(parts.loc[parts["repeat"] == first, "n_beyond"].sum()),
-        "of": int(tested["n_test"].sum()),
-        "ibs_low": ibs["from_days"].min(),
-        "ibs_high": ibs["at_days"].max(),
-    }
 
 
 def _scores_by_model(summary: pd.DataFrame) -> list[dict[str, object]]:

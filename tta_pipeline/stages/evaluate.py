@@ -157,17 +157,12 @@ class _Scoring:
         """(patients, outputs); `histology` and `genomics` name the row of the patient whose modality is taken."""
         own = np.arange(len(self.test))
         bags_of, genes_of = own if histology is None else histology, own if genomics is None else genomics
-        owners = [self.test.patient_id[row] for row in bags_of]
-        owner_of = dict(zip(self.test.patient_id, owners, strict=True))
-        if self.network.summarises:
-            n_patches = [len(self.read(owner)) for owner in owners]
-        else:
-            n_patches = np.minimum(self.test.n_patches, self.config.max_patches)[bags_of].tolist()
+        owner_of = dict(zip(self.test.patient_id, (self.test.patient_id[row] for row in bags_of), strict=True))
         return score(
             self.network,
             lambda patient_id: self.read(owner_of[patient_id]),
             patient_id=self.test.patient_id,
-            n_patches=n_patches,
+            n_patches=np.minimum(self.test.n_patches, self.config.max_patches)[bags_of].tolist(),
             expression=self.test.expression[genes_of],
             scaler=self.scaler,
             device=self.device,

@@ -213,12 +213,11 @@ def _watch(network: RiskModel, data: Data, group: Group, *, role: str) -> dict[s
 
 def score_group(network: RiskModel, data: Data, group: Group) -> NDArray[np.float64]:
     """Scores (patients, outputs) of whole bags, in evaluation mode, in the order of the group."""
-    read = data.summary or _reader(network, data)
     return score(
         network,
-        read,
+        data.summary or _reader(network, data),
         patient_id=group.patient_id,
-        n_patches=[len(read(one)) for one in group.patient_id] if network.summarises else group.n_patches.tolist(),
+        n_patches=group.n_patches.tolist(),
         expression=group.expression,
         scaler=data.scaler,
         device=data.device,
