@@ -177,13 +177,14 @@ def test_genes_in_rows_of_other_cohorts_are_declared(tmp_path: Path) -> None:
 
 
 def test_a_file_of_cbioportal(tmp_path: Path) -> None:
-    """Symbols and Entrez identifiers come first; no symbol, no gene; of two rows of a gene the larger one counts."""
+    """Symbols and Entrez identifiers come first; no symbol, no gene; two rows of a gene count by their mean."""
     text = "Hugo_Symbol\tEntrez_Gene_Id\tTCGA-3M-AB46-01\tTCGA-BR-8077-01\n"
     text += "\t100130426\t9\t9\nPALM2\t1\t10\t1\nPALM2\t2\t300\t100\nTP53\t7157\t1023\t7\n"
     path = write(tmp_path, text, name="data_mrna_seq_v2_rsem.txt")
     assert read_genes(path) == ["PALM2", "PALM2", "TP53"]
     table = read_expression(path, expression_unit="linear")
-    expected = np.log2(np.array([[300, 1023], [100, 7]], dtype=np.float32) + 1)
+    one, other, tp53 = np.log2(np.array([[10, 1], [300, 100], [1023, 7]]) + 1)
+    expected = np.stack([(one + other) / 2, tp53], axis=1)
     np.testing.assert_allclose(table[["PALM2", "TP53"]].to_numpy(), expected, rtol=1e-6)
 
 
@@ -377,9 +378,19 @@ def test_quoted_cells(tmp_path: Path) -> None:
 
 
 def test_the_row_of_the_approved_symbol_counts_whatever_an_alias_holds(tmp_path: Path) -> None:
-    """p53 and HER2 are aliases; ERBB2 has no row of its own, so that of the largest mean stands for it."""
+    """p53 and HER2 are aliases; ERBB2 has no row of its own, so the mean of its two stands for it."""
     path = write(tmp_path, "id,TP53,p53,HER2,CD340\na,1,9,2,5\nb,2,8,1,4\n")
     table = read_expression(path, gene_names="hgnc")
     assert table["TP53"].tolist() == [1, 2]
-    assert table["ERBB2"].tolist() == [5, 4]
+    assert table["ERBB2"].tolist() == [3.5, 2.5]
     assert list(table) == ["TP53", "ERBB2"]
+
+
+def test_several_rows_of_a_gene_are_one_value_per_patient_whoever_else_is_in_the_matrix(tmp_path: Path) -> None:
+    text = "id,a,b\nTP53,1,2\nEGFR,9,8\nTP53,2,6\n"
+    table = read_expression(write(tmp_path, text), expression_layout="genes-in-rows")
+    assert list(table) == ["TP53", "EGFR"]
+    assert table.to_dict("index") == {"a": {"TP53": 1.5, "EGFR": 9}, "b": {"TP53": 4, "EGFR": 8}}
+    assert (table.dtypes == np.float32).all()
+    other = read_expression(write(tmp_path, text.replace("TP53,2,6", "TP53,2,60")), expression_layout="genes-in-rows")
+    assert other.loc["a"].equals(table.loc["a"])

@@ -33,7 +33,8 @@ QUICK = {"epochs": 2, "batch_size": 8, "patches": 4, "bins": 2, "learning_rate":
 class Raw:
     """The files of a study before they are written.
 
-    outcome: time_days, event, age and stage by patient. expression: patients x genes.
+    outcome: time_days, event, age and stage by patient. expression: patients x genes, of which one stands there twice,
+    the second time with the smaller mean.
     bags: slide -> (patient, features).
     """
 
@@ -70,7 +71,9 @@ def draw(*, patients: int = 40, planted: bool = False) -> Raw:
     outcome = {"time_days": time_days, "event": np.arange(patients) % 3 != 0, "age": age.round(2)}
     outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, patients)]
     genes = [f"G{number:02d}" for number in range(GENES)]
-    return Raw(pd.DataFrame(outcome, index=ids), pd.DataFrame(expression, index=ids, columns=genes), bags)
+    second = expression[:, 0] + np.random.default_rng(1).standard_normal(patients).round(3) - 1
+    table = pd.DataFrame(np.column_stack([expression, second]), index=ids, columns=[*genes, "G00"])
+    return Raw(pd.DataFrame(outcome, index=ids), table, bags)
 
 
 def shuffled(raw: Raw, *, seed: int) -> Raw:
@@ -83,7 +86,7 @@ def shuffled(raw: Raw, *, seed: int) -> Raw:
     patients = list(raw.outcome.index)
     return Raw(
         outcome=raw.outcome.loc[mix(patients)],
-        expression=raw.expression.loc[mix(patients), mix(list(raw.expression))],
+        expression=raw.expression.loc[mix(patients)].iloc[:, generator.permutation(GENES + 1)],
         bags={slide: raw.bags[slide] for slide in mix(list(raw.bags))},
         sets={name: mix(raw.sets[name]) for name in mix(list(raw.sets))},
     )
@@ -98,7 +101,7 @@ def write(raw: Raw, folder: Path) -> config.Inputs:
         rows.append([slide, patient, f"features/{number:03d}.h5"])
     pd.DataFrame(rows, columns=["slide_id", "patient_id", "features"]).to_csv(folder / "sheet.csv", index=False)
     raw.outcome.astype({"event": int}).to_csv(folder / "clinical.csv", index_label="patient_id")
-    raw.expression.to_csv(folder / "rna.csv", index_label="patient_id")
+    raw.expression.T.to_csv(folder / "rna.csv", index_label="gene")
     lines = ["\t".join([name, "", *genes]) for name, genes in raw.sets.items()]
     (folder / "sets.gmt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return config.Inputs(
@@ -106,6 +109,7 @@ def write(raw: Raw, folder: Path) -> config.Inputs:
         clinical=folder / "clinical.csv",
         expression=folder / "rna.csv",
         expression_unit="z-scores",
+        expression_layout="genes-in-rows",
         gene_names=None,
         gene_sets=folder / "sets.gmt",
         covariates=("age", "stage"),

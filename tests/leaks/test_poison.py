@@ -47,6 +47,7 @@ def poisoned(clean: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     raw, ids = made.draw(), made.tested(clean)
     studies = {name: made.prepare(raw, tmp_path_factory.mktemp(name)) for name in ("huge", "nan")}
     raw.expression.loc[ids] = 1e6
+    raw.expression.loc[ids, "G00"] = [1e6, 9e6]  # of two rows of a gene the other one would now be the larger
     huge, nan = studies["huge"], studies["nan"]
     made.read_genes(huge.folder, made.write(raw, huge.folder / "raw"))
     poison_files(huge, features=6e4, covariate="1e6")

@@ -62,16 +62,16 @@ def test_rows_follow_the_patients_and_sets_their_names(tmp_path: Path) -> None:
     ]
 
 
-RENAMED = "id,SEPT7,ENSG00000141510.18,983,CDC2,SEPTIN2\np3,1,2,3,2,5\np1,6,7,8,7,9\np2,0,0,0,90,0\n"
+RENAMED = "id,SEPT7,ENSG00000141510.18,983,CDC2,SEPTIN2\np3,1,2,3,2,5\np1,6,7,8,6,9\np2,0,0,0,90,0\n"
 RENAMED_SETS = "ONE\t\tSEPTIN7\t7157\tCDK1\tSEPT2\tMARCH1\nTWO\t\tTP53\tCDC2\n"
 
 
 def test_genes_are_found_by_former_symbols_and_identifiers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The row of CDK1 that counts is the one of the larger mean over the patients of the cohort: 983, not CDC2."""
+    """CDK1 has two rows, neither by its approved symbol, and counts by their mean."""
     with caplog.at_level("INFO"):
         found, coverage = run(tmp_path, rna=RENAMED, sets=RENAMED_SETS, gene_names="hgnc", min_genes=2)
     assert found.genes == ["CDK1", "SEPTIN2", "SEPTIN7", "TP53"]
-    assert found.expression.tolist() == [[8, 9, 6, 7], [3, 5, 1, 2]]
+    assert found.expression.tolist() == [[7, 9, 6, 7], [2.5, 5, 1, 2]]
     renamed = "SEPTIN7=SEPT7;7157=ENSG00000141510;CDK1=983;SEPT2=SEPTIN2"
     assert coverage.to_numpy().tolist() == [
         ["ONE", 5, 4, 4, 1, True, "MARCH1", renamed],
@@ -82,7 +82,7 @@ def test_genes_are_found_by_former_symbols_and_identifiers(tmp_path: Path, caplo
         "identifier, 1 Entrez number (translated: 2 symbols, 1 Ensembl identifier, 1 Entrez number)"
     ) in caplog.text
     assert (
-        "1 genes have several rows; used is the one of the approved symbol, else of the largest mean: CDK1 by 983"
+        "1 genes have several rows; used is the one of the approved symbol, else their mean: CDK1 by 983 and CDC2"
         in (caplog.text)
     )
 

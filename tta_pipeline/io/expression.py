@@ -114,8 +114,8 @@ def read_expression(
     -------
     DataFrame
         float32, patients x genes, in the order of the file. "log2" and "z-scores" as they stand; "linear" as
-        log2(x + 1); "counts" as log2 of counts per million of the sample's counts, plus 1. Of several rows of one gene
-        the one that bears its approved symbol, else the one with the largest mean over these patients.
+        log2(x + 1); "counts" as log2 of counts per million of the sample's counts, plus 1. Several rows of one gene
+        count as one: that of its approved symbol, else their mean, which no other patient has a part in.
 
     Raises
     ------
@@ -174,23 +174,28 @@ def _per_million(matrix: Matrix, samples: Sequence[int], genes: Sequence[int], *
 
 
 def _one_column_each(table: pd.DataFrame, *, written: Sequence[str], path: Path) -> pd.DataFrame:
-    """One column of each gene: of those that bear its approved symbol, else of all, the one of the largest mean.
+    """One column of each gene: the mean of those that bear its approved symbol, else of all.
+
+    A choice among the columns by their values would be fitted on every patient of the matrix, those tested included.
 
     written: what the matrix calls each column.
     """
-    twice = table.columns.duplicated(keep=False)
-    if not twice.any():
+    if not table.columns.has_duplicates:
         return table
-    repeated = table.columns[twice].unique()
-    mean = table.mean(axis=0).to_numpy()
-    rank = [(written[column] == gene, mean[column]) for column, gene in enumerate(table.columns)]
-    best: dict[str, int] = {}
+    columns_of: dict[str, list[int]] = {}
     for column, gene in enumerate(table.columns):
-        if gene not in best or rank[column] > rank[best[gene]]:
-            best[gene] = column
-    said = "%s: %d genes have several rows; used is the one of the approved symbol, else of the largest mean: %s"
-    log.info(said, path, len(repeated), sheets.listed(f"{gene} by {written[best[gene]]}" for gene in repeated))
-    return table.iloc[:, sorted(best.values())]
+        columns_of.setdefault(gene, []).append(column)
+    repeated = [gene for gene, columns in columns_of.items() if len(columns) > 1]
+    for gene in repeated:
+        columns_of[gene] = [column for column in columns_of[gene] if written[column] == gene] or columns_of[gene]
+    said = "%s: %d genes have several rows; used is the one of the approved symbol, else their mean: %s"
+    names = (f"{gene} by {' and '.join(written[column] for column in columns_of[gene])}" for gene in repeated)
+    log.info(said, path, len(repeated), sheets.listed(names))
+    merged = table.iloc[:, [columns[0] for columns in columns_of.values()]].copy()
+    for place, columns in enumerate(columns_of.values()):
+        if len(columns) > 1:
+            merged.isetitem(place, table.iloc[:, columns].mean(axis=1).astype(np.float32))
+    return merged
 
 
 def _check_known(wanted: Collection[str] | None, found: list[str], *, what: str, path: Path) -> None:
