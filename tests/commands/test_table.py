@@ -1,5 +1,6 @@
 """The table of several studies: what stands in which cell, what is bold, and what is refused."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -41,8 +42,10 @@ def test_every_model_has_a_cell_in_every_cohort(studies, tmp_path):
     assert rows.loc[("genes", "B"), "note"] == rows.loc[(labelled, "A"), "note"] == "not in this study"
     summary = pd.read_csv(studies / "A" / "results" / "report" / "summary.tsv", sep="\t").set_index("model")
     for model in ("tta", "genes"):
-        for column in ("c_mean", "c_std_folds", "c_pooled", "c_low", "c_high"):
+        for column in ("c_mean", "c_std_folds", "c_pooled"):
             assert rows.loc[(model, "A"), column] == pytest.approx(summary.loc[model, column])
+        for end in ("low", "high"):
+            assert rows.loc[(model, "A"), f"c_pooled_{end}"] == pytest.approx(summary.loc[model, f"c_{end}"])
         cell = f"{summary.loc[model, 'c_mean']:.3f} ± {summary.loc[model, 'c_std_folds']:.3f}"
         assert f"| {model} | {cell} |  |" in text
     assert rows.loc[("tta", "A"), "n_parameters"] == 1234
@@ -77,7 +80,7 @@ def test_the_first_is_bold_only_where_the_comparison_says_so(studies, tmp_path):
     rows, text = made(tmp_path / "bold")
     assert rows.index[rows["best"]].tolist() == [("tta", "A")]
     assert text.count("| **0.") == 1  # the pooled C, which was compared, and nothing else
-    pooled = rows.loc[("tta", "A"), ["c_pooled", "c_low", "c_high"]]
+    pooled = rows.loc[("tta", "A"), ["c_pooled", "c_pooled_low", "c_pooled_high"]]
     assert "| tta | **{:.3f} ({:.3f} to {:.3f})** |".format(*pooled) in text
     assert "- Bold: a pooled C-index higher than every other model's" in text
     on_test = "tta [chosen on the test part]"
@@ -91,6 +94,8 @@ def test_the_kaplan_meier_row_and_scores_of_few_parts(studies, tmp_path):
     scores = paper_table.read_report(studies / "A")["scores_summary"]
     values = scores.assign(
         mean=scores["mean"].where(scores["metric"] != "ibs", 0.15),
+        low=scores["low"].where(scores["metric"] != "ibs", 0.1),
+        high=scores["high"].where(scores["metric"] != "ibs", 0.2),
         reference=scores["reference"].where(scores["metric"] != "ibs", 0.21),
         n_defined=scores["n_defined"].where(scores["metric"] != "ibs", 2),
     )
@@ -104,7 +109,8 @@ def test_the_kaplan_meier_row_and_scores_of_few_parts(studies, tmp_path):
     assert rows.loc[("Kaplan-Meier (no model)", "A"), "ibs"] == 0.21
     assert rows.loc[("tta", "A"), "ibs"] == 0.15
     assert "| Kaplan-Meier (no model) | 0.210 |" in text
-    assert "- tta in A: integrated Brier score of 2 of 3 test parts." in text
+    assert "| tta | 0.150 (0.100 to 0.200) |" in text
+    assert "- tta in A: integrated Brier score of 2 of 3 test parts (fewer than two times within the follow-up" in text
 
 
 def test_a_model_of_fewer_folds_or_parts_says_so(studies, tmp_path):
@@ -120,6 +126,30 @@ def test_a_model_of_fewer_folds_or_parts_says_so(studies, tmp_path):
     assert rows.loc[("tta", "A"), "note"].startswith("C-index of 2 of 3 test parts; ")
     assert rows.loc[("genes", "A"), "note"].startswith("results of 2 of 3 folds; ")
     assert "- genes in A: results of 2 of 3 folds; " in text
+
+
+def test_a_value_without_spread_or_interval_stands_alone(studies, tmp_path):
+    place = tmp_path / "A" / "results" / "report"
+    for name in paper_table.READ:
+        own = paper_table.read_report(studies / "A")[name]
+        if name == "summary":
+            own = own.assign(c_mean=0.7, c_pooled=0.6, c_std_folds=np.nan, c_low=np.nan, c_high=np.nan)
+        if name == "scores_summary":
+            own = own.assign(mean=0.5, low=np.nan, n_defined=2, reason="too few")
+        tables.write_table(place / f"{name}.tsv", own, columns=report_tables.TABLES[name])
+    (place / "index.html").write_text("")
+    table.run(studies=[f"A={place}"], out=tmp_path / "out")
+    _, text = made(tmp_path / "out")
+    assert all(f"| tta | {cell} |" in text for cell in ("0.700", "0.600", "0.500"))
+    assert "nan" not in text
+    assert "Uno's C of 2 of 3 test parts (too few); integrated Brier score of 2 of 3 test parts (too few)." in text
+
+
+def test_a_note_that_begins_with_a_bracket_is_no_label_of_its_item(studies, tmp_path):
+    table.run(studies=[f"B={studies}/B"], out=tmp_path)
+    tex = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert r"\item\relax [chosen on the test part]: " in tex
+    assert r"\item [" not in tex
 
 
 def test_folds_are_counted_over_repeats_and_against_the_splits(studies, tmp_path):
@@ -148,7 +178,7 @@ def test_folds_are_counted_over_repeats_and_against_the_splits(studies, tmp_path
 def test_the_notes_say_of_which_level_intervals_are_and_what_an_epoch_holds(studies, tmp_path):
     table.run(studies=[f"A={studies}/A"], out=tmp_path)
     text = made(tmp_path)[1]
-    assert "- The interval's level is report.confidence of each study." in text
+    assert ". Intervals: 95%, percentiles of 100 bootstrap samples of patients. Uno's C up to " in text
     assert "and so is the scoring of validation patients after each epoch" in text
 
 
@@ -196,8 +226,8 @@ def test_endpoint_and_warnings_of_each_study_stand_below_the_table(studies, tmp_
         "- B, warning: Fold 0 has 3 events.",
     ]
     sizes = [line for line in lines if "test patients with" in line]
-    assert sizes[0].endswith(" events.")  # its report was made without the inputs
-    assert sizes[1].endswith(" events, DSS.")
+    assert " events. Intervals: " in sizes[0]  # its report was made without the inputs
+    assert " events, DSS. " in sizes[1]
 
 
 def test_a_report_of_an_older_version_is_refused(studies, tmp_path):

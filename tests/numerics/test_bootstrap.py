@@ -69,7 +69,7 @@ def test_a_sample_without_pairs_is_nan_and_is_counted():
     assert np.isnan(interval.low)
     assert np.isnan(interval.high)
     assert interval.undefined == np.isnan(values).sum()
-    assert "bootstrap samples without comparable pairs" in interval.reason
+    assert "bootstrap samples are undefined" in interval.reason
 
 
 def test_a_model_without_any_pair_is_nan_throughout():

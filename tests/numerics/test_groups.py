@@ -68,6 +68,19 @@ def test_log_rank_undefined(event, high, reason):
     assert test.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("time_days", "event"),
+    [
+        ([5.0, 5, 5, 5], [True, True, True, True]),  # everybody dies at once
+        ([1.0, 2, 3, 9], [False, False, False, True]),  # the one event is of the last who is followed
+    ],
+)
+def test_log_rank_without_variance_is_undefined(time_days, event):
+    test = log_rank(time_days=np.array(time_days), event=np.array(event), high=np.array([True, False, True, False]))
+    assert np.isnan([test.chi2, test.p]).all()
+    assert test.reason == "at no event are both groups followed with a patient who lives on"
+
+
 def test_numbers_at_risk_count_those_who_are_followed_up_to_the_day():
     found = numbers_at_risk(np.array([5.0, 1, 3]), at_days=np.array([0.0, 1, 2, 3, 6]))
     np.testing.assert_array_equal(found, [3, 3, 2, 2, 0])

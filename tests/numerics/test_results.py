@@ -7,14 +7,17 @@ import pytest
 
 from tests.numerics.test_metrics import fold
 from tta_pipeline.config import Report
+from tta_pipeline.numerics.bootstrap import Sampling, bootstrap_pooled_c, draw_patients
 from tta_pipeline.numerics.comparison import holm
 from tta_pipeline.numerics.metrics import harrell_c, pooled_c
 from tta_pipeline.numerics.results import (
     bootstrap_models,
+    c_intervals,
     c_per_fit,
     c_per_part,
     compare,
     summarise,
+    with_intervals,
 )
 from tta_pipeline.reporting.result_tables import samples_drawn
 
@@ -167,6 +170,58 @@ def test_a_difference_above_what_is_detectable_is_the_one_that_is_called():
         difference = (over_parts["good"] - over_parts["bad"]).mean()
         assert (difference > row["c_detectable"]) == (row["p_folds"] < 0.05)
     assert row["verdict"] == "good higher"
+
+
+def test_equal_models_are_a_tie_even_if_a_fold_has_no_events():
+    parts = model(noise=1.0)
+    parts[0] = replace(parts[0], event=np.zeros(60, dtype=bool))
+    models = {"a": parts, "again": parts}
+    row = compare(models, bootstrap_models(models, samples=200, seed=0), confidence=0.95, n_train=100).iloc[0]
+    assert (row["p_folds"], row["verdict"], row["reason"]) == (1.0, "no difference shown", "")
+
+
+def test_tests_that_point_to_different_models_show_no_difference():
+    """One large part, in which a is right, and thirty small ones, in which b is: pooled a leads, over parts b."""
+    large, small = fold(n=300, number=0, seed=0), [fold(n=8, number=n, seed=n) for n in range(1, 31)]
+    noise = {part.fold: np.random.default_rng(part.fold).normal(0, 100, len(part.risk)) for part in small}
+    models = {
+        "a": [replace(part, risk=-part.time_days if part is large else part.time_days) for part in (large, *small)],
+        "b": [replace(large, risk=large.time_days)]
+        + [replace(part, risk=noise[part.fold] - part.time_days) for part in small],
+    }
+    row = compare(models, bootstrap_models(models, samples=1000, seed=0), confidence=0.95, n_train=1000).iloc[0]
+    assert row["c_difference"] > 0
+    assert max(row["p_bootstrap"], row["p_folds"]) < 0.05
+    assert (row["p_corrected"], row["verdict"]) == (1.0, "no difference shown")
+    assert row["reason"] == "over the patients one model is higher, over the test parts the other"
+
+
+def test_parts_and_fits_have_the_intervals_of_their_own_patients():
+    models = {"a": model(noise=0.5, repeats=2, seeds=2)}
+    sampling = Sampling(300, seed=1, confidence=0.8)
+    of_parts, of_fits = c_intervals(models, sampling=sampling)
+    patient_id, weights = draw_patients(models["a"], samples=300, seed=1)
+    parts, pooled = with_intervals(c_per_part(models), of_parts), with_intervals(c_per_fit(models), of_fits)
+    for row, one in zip(parts.to_dict("records"), models["a"], strict=True):
+        values = bootstrap_pooled_c([one], patient_id=patient_id, weights=weights)
+        assert [row["c_low"], row["c_high"]] == pytest.approx(np.quantile(values, [0.1, 0.9]))
+        assert row["c_low"] < row["c_index"] < row["c_high"]
+    for row in pooled.to_dict("records"):
+        own = [one for one in models["a"] if one.fit == (row["repeat"], row["seed"])]
+        values = bootstrap_pooled_c(own, patient_id=patient_id, weights=weights)
+        assert [row["c_low"], row["c_high"]] == pytest.approx(np.quantile(values, [0.1, 0.9]))
+    assert (parts["reason"] == "").all()
+    assert (pooled["reason"] == "").all()
+
+
+def test_a_part_of_one_event_has_a_c_and_says_why_it_has_no_interval():
+    part = fold(time_days=np.array([1.0, 2, 3]), event=np.array([True, False, False]), risk=np.array([3.0, 2, 1]))
+    models = {"a": [part]}
+    of_parts, _ = c_intervals(models, sampling=Sampling(400, seed=0, confidence=0.95))
+    row = with_intervals(c_per_part(models), of_parts).iloc[0]
+    assert row["c_index"] == 1
+    assert np.isnan([row["c_low"], row["c_high"]]).all()
+    assert row["reason"].endswith("of 400 bootstrap samples are undefined")
 
 
 def test_models_of_other_seeds_are_not_compared():

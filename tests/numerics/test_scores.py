@@ -6,13 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tta_pipeline.numerics import scores
+from tta_pipeline.numerics.bootstrap import Sampling
 from tta_pipeline.numerics.metrics import Fold
-from tta_pipeline.numerics.scores import MODELS, PARTS, Prediction, cut_at_tau, score_parts, summarise_scores
+from tta_pipeline.numerics.scores import MODELS, PARTS, Prediction, cut_at_tau
 from tta_pipeline.numerics.time_metrics import Outcomes, uno_c
 
 N = 80
 HORIZONS, DAYS = np.array([300.0, 900.0]), np.linspace(1, 2500, 40)
+SAMPLING = Sampling(200, seed=0, confidence=0.9)
 TRAINING = Outcomes(np.linspace(1, 9000, 200), np.arange(200) % 2 == 0)
+
+
+def score_parts(models, *, training):
+    return scores.score_parts(models, training=training, sampling=SAMPLING)
+
+
+def summarise_scores(parts, drawn):
+    return scores.summarise_scores(parts, drawn, confidence=SAMPLING.confidence)
 
 
 def prediction(fold: int, seed: int, *, events: bool = True) -> Prediction:
@@ -35,7 +46,9 @@ def prediction(fold: int, seed: int, *, events: bool = True) -> Prediction:
 
 
 def test_every_part_has_every_metric_once() -> None:
-    table = score_parts({"m": [prediction(0, 0), prediction(1, 0)]}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    models = {"m": [prediction(0, 0), prediction(1, 0)]}
+    table, drawn = score_parts(models, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    assert drawn.shape == (len(table), SAMPLING.samples)
     assert list(table) == PARTS
     assert table.groupby(["fold", "metric"]).size().to_dict() == {
         (fold, metric): count
@@ -49,8 +62,8 @@ def test_every_part_has_every_metric_once() -> None:
 
 def test_seeds_are_averaged_before_folds() -> None:
     predictions = [prediction(fold, seed) for fold in (0, 1) for seed in (0, 1, 2)]
-    parts = score_parts({"m": predictions}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
-    table = summarise_scores(parts)
+    parts, drawn = score_parts({"m": predictions}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    table = summarise_scores(parts, drawn)
     assert list(table) == MODELS
     own = parts[parts["metric"] == "uno_c"].groupby("fold")["value"].mean()
     row = table[table["metric"] == "uno_c"].iloc[0]
@@ -60,20 +73,21 @@ def test_seeds_are_averaged_before_folds() -> None:
 
 def test_an_undefined_part_is_counted_and_not_averaged() -> None:
     models = {"m": [prediction(0, 0), prediction(1, 0, events=False)]}
-    parts = score_parts(models, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    parts, drawn = score_parts(models, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
     assert parts.loc[parts["fold"] == 1, "reason"].str.startswith("no events among 80 patients").all()
-    table = summarise_scores(parts)
+    table = summarise_scores(parts, drawn)
     assert (table["n_parts"] == 2).all()
+    assert table["reason"].str.startswith("no events among 80 patients").all()
     assert (table["n_defined"] == 1).all()
-    alone = summarise_scores(parts[parts["fold"] == 0])
-    np.testing.assert_allclose(table["mean"], alone["mean"])
+    alone = summarise_scores(parts[parts["fold"] == 0], drawn)
+    np.testing.assert_allclose(table[["mean", "low", "high"]], alone[["mean", "low", "high"]])
 
 
 def test_a_prediction_is_scored_against_its_own_training_part() -> None:
     part = prediction(0, 0)
     censored = replace(TRAINING, event=np.arange(200) % 10 == 0)
     one, other = (
-        score_parts({"m": [part]}, training={(0, 0): train}).set_index("metric")["value"]["uno_c"]
+        score_parts({"m": [part]}, training={(0, 0): train})[0].set_index("metric")["value"]["uno_c"]
         for train in (TRAINING, censored)
     )
     assert one != other
@@ -83,7 +97,7 @@ def test_each_part_says_where_it_is_cut_and_who_is_beyond() -> None:
     one = prediction(0, 0)
     tau = float(np.median(one.part.time_days))
     short = Outcomes(np.minimum(TRAINING.time_days, tau), TRAINING.event)
-    table = score_parts({"m": [one]}, training={(0, 0): short})
+    table, _ = score_parts({"m": [one]}, training={(0, 0): short})
     assert (table["tau_days"] == tau).all()
     assert (table["n_beyond"] == N // 2).all()
     assert table.loc[table["metric"] == "uno_c", "at_days"].tolist() == [tau]
@@ -113,3 +127,19 @@ def test_patients_beyond_tau_are_counted_once_whatever_repeats_seeds_and_models(
         "ibs_low": 5.0,
         "ibs_high": 151.0,
     }
+
+
+def test_the_interval_of_a_mean_is_of_the_mean_over_folds_of_each_sample() -> None:
+    predictions = [prediction(fold, seed) for fold in (0, 1) for seed in (0, 1, 2)]
+    parts, drawn = score_parts({"m": predictions}, training=dict.fromkeys([(0, 0), (0, 1)], TRAINING))
+    table = summarise_scores(parts, drawn)
+    for metric in ("uno_c", "ibs"):
+        own = (parts["metric"] == metric).to_numpy()
+        by_fold = drawn[own].reshape(2, 3, -1).mean(axis=1)
+        row = table[table["metric"] == metric].iloc[0]
+        assert [row["low"], row["high"]] == pytest.approx(np.quantile(by_fold.mean(axis=0), [0.05, 0.95]))
+        assert row["low"] < row["mean"] < row["high"]
+        within = [of["value"].var(ddof=1) for _, of in parts[own].groupby("fold")]
+        assert row["std_seeds"] == pytest.approx(np.sqrt(np.mean(within)))
+    alone = parts.iloc[0]
+    assert [alone["low"], alone["high"]] == pytest.approx(np.quantile(drawn[0], [0.05, 0.95]))

@@ -194,7 +194,7 @@ def _one_column_each(table: pd.DataFrame, *, written: Sequence[str], path: Path)
     merged = table.iloc[:, [columns[0] for columns in columns_of.values()]].copy()
     for place, columns in enumerate(columns_of.values()):
         if len(columns) > 1:
-            merged.isetitem(place, table.iloc[:, columns].mean(axis=1).astype(np.float32))
+            merged.isetitem(place, table.iloc[:, columns].to_numpy().mean(axis=1, dtype=np.float64).astype(np.float32))
     return merged
 
 

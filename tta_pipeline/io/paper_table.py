@@ -19,17 +19,21 @@ PAPER = {
     "c_mean": "float64",
     "c_std_folds": "float64",
     "c_pooled": "float64",
-    "c_low": "float64",
-    "c_high": "float64",
+    "c_pooled_low": "float64",
+    "c_pooled_high": "float64",
     "uno_c": "float64",
+    "uno_c_low": "float64",
+    "uno_c_high": "float64",
     "ibs": "float64",
+    "ibs_low": "float64",
+    "ibs_high": "float64",
     "seconds_per_epoch": "float64",
     "n_parameters": "float64",
     "peak_mb": "float64",
     "best": "bool",
     "note": "string",
 }
-READ = ("summary", "comparisons", "scores_summary", "costs", "events", "study", "warnings")
+READ = ("summary", "comparisons", "scores", "scores_summary", "costs", "events", "study", "warnings")
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -96,8 +100,8 @@ def write_tex(path: Path, blocks: Sequence[Block], *, notes: Sequence[str]) -> N
             marked = [rf"\textbf{{{cell}}}" if best else cell for cell, best in zip(escaped, bold, strict=True)]
             lines.append(_tex_row([_tex(model), *marked]))
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-    if notes:
-        lines += [r"\begin{itemize}", *(rf"\item {_tex(note)}" for note in notes), r"\end{itemize}"]
+    if notes:  # \relax: a note that begins with a bracket would be the label of its item
+        lines += [r"\begin{itemize}", *(rf"\item\relax {_tex(note)}" for note in notes), r"\end{itemize}"]
     write_whole(path, ("\n".join(lines).rstrip() + "\n").encode("utf-8"))
 
 

@@ -2,7 +2,7 @@
 
 from tta_pipeline.io import tables
 
-# One row per test part: comparable pairs, C-index, and the reason where it is undefined (an empty cell).
+# One row per test part: comparable pairs, C-index with its interval, and why one is undefined (else empty).
 METRICS = {
     "model": "string",
     "repeat": "int64",
@@ -14,9 +14,11 @@ METRICS = {
     "n_events": "int64",
     "n_pairs": "int64",
     "c_index": "float64",
+    "c_low": "float64",
+    "c_high": "float64",
     "reason": "string",
 }
-# One row per repeat and seed: C over the comparable pairs within the folds.
+# One row per repeat and seed: C over the comparable pairs within the folds, with its bootstrap interval.
 POOLED = {
     "model": "string",
     "repeat": "int64",
@@ -25,6 +27,8 @@ POOLED = {
     "n_events": "int64",
     "n_pairs": "int64",
     "c_index": "float64",
+    "c_low": "float64",
+    "c_high": "float64",
     "reason": "string",
 }
 # One row per model; numerics.results.summarise says what the columns are.
@@ -74,6 +78,8 @@ SCORES = {
     "tau_days": "float64",
     "n_beyond": "int64",
     "value": "float64",
+    "low": "float64",
+    "high": "float64",
     "reference": "float64",
     "reason": "string",
 }
@@ -83,10 +89,14 @@ SCORES_SUMMARY = {
     "metric": "string",
     "at_days": "float64",
     "mean": "float64",
+    "low": "float64",
+    "high": "float64",
     "std_folds": "float64",
+    "std_seeds": "float64",
     "reference": "float64",
     "n_parts": "int64",
     "n_defined": "int64",
+    "reason": "string",
 }
 # One row per model of two modalities and modality; numerics.modalities says what the columns are.
 MODALITIES = {

@@ -30,7 +30,18 @@ class Interval:
     reason: str = ""
 
 
-def pair_counts(part: Fold, weights: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@dataclass(frozen=True)
+class Sampling:
+    """Bootstrap samples of patients: how many, from which seed, and the level of the intervals from them."""
+
+    samples: int
+    seed: int
+    confidence: float
+
+
+def pair_counts(
+    part: Fold, weights: NDArray[np.floating[Any]], *, of_pair: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Concordant and comparable pairs of a test part in which patient i stands weights[b, i] times.
 
     With D_ij = 1 for a comparable pair and H_ij = 1, 1/2 or 0 for its concordance,
@@ -46,10 +57,12 @@ def pair_counts(part: Fold, weights: NDArray[np.floating[Any]]) -> tuple[NDArray
         n patients.
     weights
         (samples, n) non-negative whole numbers.
+    of_pair
+        (n,) what a pair counts by the patient with the event in it; 1 where it is not given.
 
     Returns
     -------
-    Two arrays (samples,), in pairs.
+    (2, samples): concordant pairs, then comparable ones.
     """
     weights32 = weights.astype(np.float32, copy=False)
     concordant, comparable = np.zeros(len(weights)), np.zeros(len(weights))
@@ -59,9 +72,10 @@ def pair_counts(part: Fold, weights: NDArray[np.floating[Any]]) -> tuple[NDArray
         lead = part.risk[block, None] - part.risk[None, :]
         agreement = np.where(np.abs(lead) <= TIED_RISK, 0.5, lead > 0)
         own = weights[:, block].astype(np.float64)  # (samples, block)
+        own = own if of_pair is None else own * of_pair[block]
         comparable += (own * (weights32 @ pairs.T.astype(np.float32))).sum(axis=1)
         concordant += (own * (weights32 @ (pairs * agreement).T.astype(np.float32))).sum(axis=1)
-    return concordant, comparable
+    return np.stack([concordant, comparable])
 
 
 def draw_patients(parts: Sequence[Fold], *, samples: int, seed: int) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
@@ -127,14 +141,28 @@ def bootstrap_pooled_c(
     """
     each = []
     for fit in fits(parts):
-        concordant, comparable = np.zeros(len(weights)), np.zeros(len(weights))
-        for part in (part for part in parts if part.fit == fit):
-            counts = pair_counts(part, weights[:, np.searchsorted(patient_id, part.patient_id)])
-            concordant += counts[0]
-            comparable += counts[1]
-        if comparable.any():
-            each.append(np.divide(concordant, comparable, out=np.full(len(weights), np.nan), where=comparable > 0))
+        own = [part for part in parts if part.fit == fit]
+        counts = np.sum(
+            [pair_counts(one, weights_of(one, patient_id=patient_id, weights=weights)) for one in own], axis=0
+        )
+        if counts[1].any():
+            each.append(ratio(counts))
     return np.mean(each, axis=0) if each else np.full(len(weights), np.nan)
+
+
+def weights_of(
+    part: Fold, *, patient_id: NDArray[np.str_], weights: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """(samples, patients of the part) of the weights of `draw_patients`."""
+    own: NDArray[np.floating[Any]] = weights[:, np.searchsorted(patient_id, part.patient_id)]
+    return own
+
+
+def ratio(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """First over second of (2, samples); NaN where the second is 0."""
+    found: NDArray[np.float64] = np.full(counts.shape[1], np.nan)
+    np.divide(counts[0], counts[1], out=found, where=counts[1] > 0)
+    return found
 
 
 def percentile_interval(values: NDArray[np.float64], *, confidence: float) -> Interval:
@@ -147,9 +175,7 @@ def percentile_interval(values: NDArray[np.float64], *, confidence: float) -> In
     defined = values[np.isfinite(values)]
     undefined = len(values) - len(defined)
     if undefined > _UNDEFINED_LIMIT * len(values):
-        return Interval(
-            np.nan, np.nan, undefined, f"{undefined} of {len(values)} bootstrap samples without comparable pairs"
-        )
+        return Interval(np.nan, np.nan, undefined, f"{undefined} of {len(values)} bootstrap samples are undefined")
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high), undefined)

@@ -109,9 +109,18 @@ def log_rank(*, time_days: NDArray[np.float64], event: NDArray[np.bool_], high: 
         return LogRank(np.nan, np.nan, f"all {len(high)} patients are in one group")
     if not event.any():
         return LogRank(np.nan, np.nan, f"no events among {len(event)} patients")
+    if not _decides(time_days=time_days, event=event, high=high):
+        return LogRank(np.nan, np.nan, "at no event are both groups followed with a patient who lives on")
     outcome = np.array(list(zip(event, time_days, strict=True)), dtype=[("event", "?"), ("time_days", "f8")])
     chi2, p = compare_survival(outcome, high)
     return LogRank(float(chi2), float(p))
+
+
+def _decides(*, time_days: NDArray[np.float64], event: NDArray[np.bool_], high: NDArray[np.bool_]) -> bool:
+    """Whether an event could have fallen into either group: else the test has no variance."""
+    days, deaths = np.unique(time_days[event], return_counts=True)
+    in_high, in_low = (numbers_at_risk(time_days[of], at_days=days) for of in (high, ~high))
+    return bool(((in_high > 0) & (in_low > 0) & (deaths < in_high + in_low)).any())
 
 
 def split_by_risk(parts: Sequence[Fold], *, train_median: Mapping[tuple[int, int, int], float]) -> RiskGroups:

@@ -11,13 +11,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tta_pipeline.numerics.bootstrap import bootstrap_pooled_c, draw_patients, percentile_interval
+from tta_pipeline.numerics.bootstrap import (
+    Sampling,
+    bootstrap_pooled_c,
+    draw_patients,
+    pair_counts,
+    percentile_interval,
+    ratio,
+    weights_of,
+)
 from tta_pipeline.numerics.comparison import bootstrap_test, corrected_t_test, detectable, holm, verdict
 from tta_pipeline.numerics.metrics import Fold, fits, harrell_c, mean_pooled_c, pooled_c
 from tta_pipeline.numerics.spread import spread_of_c
 
 Models = Mapping[str, Sequence[Fold]]
 _DIFFERENT_PARTS = "not tested on the same patients and folds"
+_OPPOSITE = "over the patients one model is higher, over the test parts the other"
 _COMPARED = ["model_a", "model_b", "c_difference", "c_low", "c_high"]
 _COMPARED += ["p_bootstrap", "p_folds", "p_corrected", "c_detectable", "verdict", "reason"]
 
@@ -64,6 +73,40 @@ def c_per_fit(models: Models) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def c_intervals(models: Models, *, sampling: Sampling) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Bootstrap intervals of the C-index over the patients of each test part, and over those of each repeat and seed.
+
+    Returns
+    -------
+    Two tables: c_low, c_high and why there is no interval (unbounded), by model, repeat, fold and seed, and by model,
+    repeat and seed.
+    """
+    of_parts, of_fits = [], []
+    for model, parts in models.items():
+        patient_id, weights = draw_patients(parts, samples=sampling.samples, seed=sampling.seed)
+        for repeat, seed in fits(parts):
+            fit, total = {"model": model, "repeat": repeat, "seed": seed}, np.zeros((2, sampling.samples))
+            for part in (part for part in parts if part.fit == (repeat, seed)):
+                counts = pair_counts(part, weights_of(part, patient_id=patient_id, weights=weights))
+                of_parts.append(fit | {"fold": part.fold} | _bounds(counts, confidence=sampling.confidence))
+                total += counts
+            of_fits.append(fit | _bounds(total, confidence=sampling.confidence))
+    return pd.DataFrame(of_parts), pd.DataFrame(of_fits)
+
+
+def _bounds(counts: NDArray[np.float64], *, confidence: float) -> dict[str, object]:
+    interval = percentile_interval(ratio(counts), confidence=confidence)
+    return {"c_low": interval.low, "c_high": interval.high, "unbounded": interval.reason}
+
+
+def with_intervals(table: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    """A table of C-indices with the columns c_low and c_high of theirs; the reason says why there is none, too."""
+    on = [name for name in intervals if name in table]
+    bounded = table.merge(intervals, on=on, how="left", validate="1:1")
+    bounded["reason"] = bounded["reason"].where(bounded["reason"] != "", bounded.pop("unbounded"))
+    return bounded
 
 
 def bootstrap_models(models: Models, *, samples: int, seed: int) -> dict[str, NDArray[np.float64]]:
@@ -139,7 +182,8 @@ def compare(
     parts, of training as well. The bootstrap alone calls equal models different too often (in 7 to 15 % of simulated
     cohorts instead of 5 %, `benchmarks/RESULTS.md`), and its interval leaves out 0 as often: the verdict rests on the
     larger p, corrected by Holm over all pairs that have both (p_corrected). Intervals are not adjusted. Models with
-    different test parts, or of which fewer than two have a difference, are not compared; equal risks have a p of 1.
+    different test parts, or of which fewer than two have a difference, are not compared. A pair that is equal in every
+    part has a p of 1, and one of which the two tests point to different models a corrected p of 1.
     c_detectable: difference over parts from which the t-test would have called this pair, were it the clearest of all.
 
     Parameters
@@ -147,7 +191,7 @@ def compare(
     n_train
         Patients of a training part, mean over the parts.
     """
-    rows, apart = [], []  # differences over parts, by pair
+    rows, apart, opposite = [], [], []  # differences over parts, by pair; whether they are against the pooled one
     over_parts, pooled = {}, {}
     n_test = float(np.mean([len(part.event) for parts in models.values() for part in parts]))
     for name, parts in models.items():
@@ -157,11 +201,15 @@ def compare(
             undefined = dict.fromkeys(("c_difference", "c_low", "c_high", "p_bootstrap", "p_folds"), np.nan)
             rows.append({"model_a": first, "model_b": second, **undefined, "reason": _DIFFERENT_PARTS})
             apart.append(np.empty(0))
+            opposite.append(False)
             continue
         differences = bootstrap[first] - bootstrap[second]
         interval = percentile_interval(differences, confidence=confidence)
         apart.append(over_parts[first] - over_parts[second])
         tests = bootstrap_test(differences), corrected_t_test(apart[-1], n_test=n_test, n_train=n_train)
+        defined = apart[-1][np.isfinite(apart[-1])]
+        equal = len(defined) > 0 and not defined.any()
+        opposite.append(bool(defined.sum() * (pooled[first] - pooled[second]) < 0))
         rows.append(
             {
                 "model_a": first,
@@ -170,13 +218,15 @@ def compare(
                 "c_low": interval.low,
                 "c_high": interval.high,
                 "p_bootstrap": tests[0].p,
-                "p_folds": tests[1].p if apart[-1].any() else 1.0,
-                "reason": interval.reason or tests[1].reason,
+                "p_folds": 1.0 if equal else tests[1].p,
+                "reason": interval.reason or ("" if equal else tests[1].reason),
             }
         )
     later = {"p_corrected", "c_detectable", "verdict"}
     table = pd.DataFrame(rows, columns=[name for name in _COMPARED if name not in later])
     worse = table[["p_bootstrap", "p_folds"]].max(axis=1, skipna=False)
+    worse = worse.mask(np.array(opposite, dtype=bool) & worse.notna(), 1.0)
+    table["reason"] = table["reason"].mask(np.array(opposite, dtype=bool), _OPPOSITE)
     table["p_corrected"] = holm(worse.to_list())
     count = max(1, int(worse.notna().sum()))
     table["c_detectable"] = [detectable(one, n_test=n_test, n_train=n_train, tests=count) for one in apart]

@@ -65,23 +65,32 @@ def content(
     }
 
 
-def study_of(inputs: Inputs) -> pd.DataFrame:
-    """What a study reads: its endpoint, and the names of its files (their folders are of a machine, not of a study).
+def study_of(inputs: Inputs | None, *, models: int, config: Report) -> pd.DataFrame:
+    """What a study reads, where it is known, and how its intervals were made.
+
+    Of files the names; their folders are of a machine, not of a study.
 
     Returns
     -------
     Columns what and value; the endpoint comes first.
     """
+    drawn = f"{config.confidence:.0%}, percentiles of {samples_drawn(models, config):,} bootstrap samples of patients"
+    if config.bootstrap != samples_drawn(models, config):
+        drawn += f" (C-index of models and pairs) or {config.bootstrap:,} (all others)"
+    rows = [] if inputs is None else list(_files(inputs).items())
+    return pd.DataFrame([*rows, ("Intervals", drawn)], columns=list(report_tables.STUDY))
+
+
+def _files(inputs: Inputs) -> dict[str, str]:
     meaning = "observed" if inputs.event_means == "event" else "censored"
     columns = f"{inputs.time_column} ({inputs.time_unit}), {inputs.event_column} (1 = {meaning})"
-    read = {
+    return {
         "Endpoint": inputs.endpoint or columns,
         "Clinical table": inputs.clinical.name,
         "Slides": inputs.slides.name,
         "Expression": f"{inputs.expression.name} ({inputs.expression_unit})",
         "Gene sets": inputs.gene_sets.name,
     }
-    return pd.DataFrame(read.items(), columns=list(report_tables.STUDY))
 
 
 def options(checkpoints: Checkpoints, config: Report) -> list[dict[str, object]]:

@@ -11,15 +11,33 @@ from tta_pipeline.reporting.fits import ON_TEST
 
 KAPLAN_MEIER = "Kaplan-Meier (no model)"
 Reports = Mapping[str, Mapping[str, pd.DataFrame]]  # cohort -> name of a table -> the table
-_BLOCKS: tuple[tuple[str, str, Callable[[Mapping[Hashable, Any]], str]], ...] = (
-    ("C-index, mean ± std over folds", "c_mean", lambda row: f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}"),
+Row = Mapping[Hashable, Any]
+
+
+def _mean(row: Row) -> str:
+    spread = f" ± {row['c_std_folds']:.3f}" if np.isfinite(row["c_std_folds"]) else ""
+    return f"{row['c_mean']:.3f}{spread}"
+
+
+def _bounded(row: Row, value: str) -> str:
+    """A value with its interval, where it has one."""
+    low, high = (row[f"{value}_{end}"] for end in ("low", "high"))
+    return f"{row[value]:.3f}" + (f" ({low:.3f} to {high:.3f})" if np.isfinite(low) else "")
+
+
+_BLOCKS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
+    ("C-index, mean ± std over folds", "c_mean", _mean),
     (
         "C-index, pooled within folds (bootstrap interval over patients)",
         "c_pooled",
-        lambda row: f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})",
+        lambda row: _bounded(row, "c_pooled"),
     ),
-    ("Uno's C, mean over folds", "uno_c", lambda row: f"{row['uno_c']:.3f}"),
-    ("Integrated Brier score, mean over folds (lower is better)", "ibs", lambda row: f"{row['ibs']:.3f}"),
+    ("Uno's C, mean over folds (bootstrap interval over patients)", "uno_c", lambda row: _bounded(row, "uno_c")),
+    (
+        "Integrated Brier score, mean over folds (bootstrap interval over patients; lower is better)",
+        "ibs",
+        lambda row: _bounded(row, "ibs"),
+    ),
     ("Seconds per epoch of the training job", "seconds_per_epoch", lambda row: f"{row['seconds_per_epoch']:.2f}"),
     ("Parameters", "n_parameters", lambda row: f"{row['n_parameters']:,.0f}"),
     ("Peak main memory of the training job, MB", "peak_mb", lambda row: f"{row['peak_mb']:,.0f}"),
@@ -32,11 +50,11 @@ def paper_rows(reports: Reports) -> pd.DataFrame:
 
     Returns
     -------
-    Columns `PAPER`. n_patients, n_events, c_mean, c_std_folds, c_pooled, c_low, c_high: of the summary. uno_c, ibs:
-    means over folds. The Kaplan-Meier estimate of the training part has an ibs alone. best: the model has the highest
-    pooled C of its cohort, and the comparison calls it higher than every other one; models whose epoch was chosen on
-    the test part neither are best nor stand in the way. note: why there is no value, or of how few of the planned folds
-    and test parts it is.
+    Columns `PAPER`. n_patients, n_events, c_mean, c_std_folds, c_pooled: of the summary. uno_c, ibs: means over folds.
+    _low, _high: their bootstrap intervals over patients. The Kaplan-Meier estimate of the training part has an ibs
+    alone. best: the model has the highest pooled C of its cohort, and the comparison calls it higher than every other
+    one; models whose epoch was chosen on the test part neither are best nor stand in the way. note: why there is no
+    value, or of how few of the planned folds and test parts it is.
     """
     models = dict.fromkeys(model for report in reports.values() for model in report["summary"]["model"])
     rows = [_row(report, model, cohort) for model in models for cohort, report in reports.items()]
@@ -69,7 +87,7 @@ def notes(rows: pd.DataFrame, reports: Reports) -> list[str]:
     """Sizes and endpoints of the cohorts, what is missing, how to read the table, and what each report warns of."""
     said = [
         f"{cohort}: {own['n_patients'].max():.0f} test patients with {own['n_events'].max():.0f} events"
-        f"{_endpoint(reports[str(cohort)]['study'])}."
+        f"{_endpoint(reports[str(cohort)]['study'])}. {_limits(reports[str(cohort)])}"
         for cohort, own in rows.groupby("cohort", sort=False)
     ]
     said += [f"{row['model']} in {row['cohort']}: {row['note']}." for row in rows.to_dict("records") if row["note"]]
@@ -79,7 +97,6 @@ def notes(rows: pd.DataFrame, reports: Reports) -> list[str]:
         "Bold: a pooled C-index higher than every other model's of the cohort by the corrected comparison, not merely "
         "first. Means over folds are never bold."
     )
-    said.append("The interval's level is report.confidence of each study.")
     said.append(
         "Seconds per epoch are those of the whole job by its epochs: its start-up is in them, and so is the scoring of "
         "validation patients after each epoch, where there are any. Memory is without a GPU's. Parameters are those of "
@@ -94,8 +111,22 @@ def notes(rows: pd.DataFrame, reports: Reports) -> list[str]:
 
 def _endpoint(study: pd.DataFrame) -> str:
     """The row of the endpoint in words; a report that was made without the study's inputs has none."""
-    own = study[study["what"] == "Endpoint"]["value"]
-    return f", {own.iloc[0]}" if len(own) else ""
+    endpoint = _said(study, "Endpoint")
+    return f", {endpoint}" if endpoint else ""
+
+
+def _said(study: pd.DataFrame, what: str) -> str:
+    own = study[study["what"] == what]["value"]
+    return str(own.iloc[0]) if len(own) else ""
+
+
+def _limits(report: Mapping[str, pd.DataFrame]) -> str:
+    """How intervals were made, and up to where Uno's C and the integrated Brier score go."""
+    scores = report["scores"].drop_duplicates(["repeat", "fold", "metric"])
+    tau, ibs = scores["tau_days"], scores.loc[scores["metric"] == "ibs", "at_days"]
+    limits = [f"Uno's C up to {tau.min():,.0f} to {tau.max():,.0f} days (tau), by test part."]
+    limits += [f"Brier scores up to {ibs.min():,.0f} to {ibs.max():,.0f} days."] if ibs.notna().any() else []
+    return " ".join([f"Intervals: {_said(report['study'], 'Intervals')}.", *limits])
 
 
 def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[str, object]:
@@ -105,17 +136,21 @@ def _row(report: Mapping[str, pd.DataFrame], model: str, cohort: str) -> dict[st
     if own.empty:
         return row
     summary = own.iloc[0]
-    taken = ("n_patients", "n_events", "c_mean", "c_std_folds", "c_pooled", "c_low", "c_high")
+    taken = ("n_patients", "n_events", "c_mean", "c_std_folds", "c_pooled")
     row |= {name: float(summary[name]) for name in taken}
+    row |= {f"c_pooled_{end}": float(summary[f"c_{end}"]) for end in ("low", "high")}
     said = [str(summary["reason"])] if summary["reason"] else []
     if summary["n_defined"] < summary["n_parts"]:
         said.append(f"C-index of {summary['n_defined']} of {summary['n_parts']} test parts")
     said += _missing(summary, folds=len(report["events"]), seeds=report["summary"]["n_seeds"].max())
     for metric, title in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score")):
         score = _score(report, metric, model=model)
-        row[metric] = np.nan if score is None else score["mean"]
-        if score is not None and score["n_defined"] < score["n_parts"]:
-            said.append(f"{title} of {score['n_defined']} of {score['n_parts']} test parts")
+        if score is None:
+            continue
+        row |= {metric: score["mean"], f"{metric}_low": score["low"], f"{metric}_high": score["high"]}
+        if score["n_defined"] < score["n_parts"]:
+            why = f" ({score['reason']})" if score["reason"] else ""
+            said.append(f"{title} of {score['n_defined']} of {score['n_parts']} test parts{why}")
     costs = report["costs"][report["costs"]["model"] == model]
     for name in ("seconds_per_epoch", "n_parameters", "peak_mb"):
         row[name] = float(costs[name].iloc[0]) if len(costs) else np.nan

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tta_pipeline.config import Report
 from tta_pipeline.numerics import results
+from tta_pipeline.numerics.bootstrap import Sampling
 from tta_pipeline.numerics.comparison import samples_for
 from tta_pipeline.numerics.groups import RiskGroups, group_row, split_by_risk
 from tta_pipeline.numerics.modalities import modality_check
@@ -41,15 +42,20 @@ def make_results(
     models = found.models
     samples = samples_drawn(len(models), config)
     bootstrap = results.bootstrap_models(models, samples=samples, seed=config.seed)
+    sampling = Sampling(config.bootstrap, seed=config.seed, confidence=config.confidence)
+    parts = results.c_per_part(models)
+    of_parts, of_fits = results.c_intervals(models, sampling=sampling)
+    scores, drawn = score_parts(found.predictions, training=training, sampling=sampling)
     n_train = float(found.sizes["n_train"].mean())
     sections = {name: own[0].attributes.get("model", {}) for name, own in checkpoints.items()}
     beside = {name: own for name, own in models.items() if sections.get(name, {}).get("architecture") != _OF_COVARIATES}
     made = {
-        "metrics": results.c_per_part(models).merge(found.sizes, on=["model", *FIT], validate="1:1"),
-        "pooled": results.c_per_fit(models),
+        "metrics": results.with_intervals(parts, of_parts).merge(found.sizes, on=["model", *FIT], validate="1:1"),
+        "pooled": results.with_intervals(results.c_per_fit(models), of_fits),
         "summary": results.summarise(models, bootstrap, confidence=config.confidence, true_risk=truth),
         "comparisons": results.compare(models, bootstrap, confidence=config.confidence, n_train=n_train),
-        "scores": score_parts(found.predictions, training=training),
+        "scores": scores,
+        "scores_summary": summarise_scores(scores, drawn, confidence=config.confidence),
         "modalities": modality_check(
             models, found.exchanged, samples=config.bootstrap, seed=config.seed, confidence=config.confidence
         ),
@@ -58,7 +64,6 @@ def make_results(
         "added_value": added_table(beside, covariates),
     }
     made["ablations"] = results.ablations(made["summary"], made["comparisons"], sections)
-    made["scores_summary"] = summarise_scores(made["scores"])
     return made
 
 

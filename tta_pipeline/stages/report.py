@@ -127,7 +127,7 @@ def run(
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),
     ]
     made["warnings"] = pd.DataFrame(list(enumerate(warnings, start=1)), columns=list(report_tables.WARNINGS))
-    made["study"] = pd.DataFrame(columns=list(report_tables.STUDY)) if inputs is None else page.study_of(inputs)
+    made["study"] = page.study_of(inputs, models=len(found.models), config=config)
     for name, columns in report_tables.TABLES.items():
         tables.write_table(out / f"{name}.tsv", made[name], columns=columns)
     report_page.write_pictures(out, {name.removesuffix(ON_TEST): picture for name, picture in drawn.items()})
