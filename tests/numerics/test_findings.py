@@ -34,6 +34,14 @@ def test_few_events_are_named_once_for_all_models():
     ]
 
 
+def test_few_events_are_those_of_the_model_with_the_fewest_whatever_the_order_of_models():
+    whole, part = fold(number=1), fold(number=1, n=12, event=np.arange(12) < 3)
+    models = {"whole": [fold(), whole], "part": [fold(), part]}
+    (found,) = findings.of_test_parts(c_per_part(models))
+    assert found.startswith("1 of 2 test parts have fewer than 10 events (repeat 0 fold 1: 3 for some models): ")
+    assert findings.of_test_parts(c_per_part(dict(reversed(models.items())))) == [found]
+
+
 def test_undefined_c_indices_are_named_with_their_reason():
     models = {"a": [fold(event=np.zeros(60, dtype=bool))]}
     found = findings.of_test_parts(c_per_part(models))

@@ -36,13 +36,14 @@ def of_mixed_settings(models: Sequence[str]) -> list[str]:
 
 
 def of_test_parts(metrics: pd.DataFrame) -> list[str]:
-    """Test parts with few events and those without a C-index."""
+    """Test parts with few events, by the model that has fewest there, and those without a C-index."""
     found = []
-    by_fold = metrics.drop_duplicates(["repeat", "fold"]).sort_values(["repeat", "fold"])
-    few = by_fold[by_fold["n_events"] < FEW_EVENTS]
+    by_fold = metrics.groupby(["repeat", "fold"])["n_events"].agg(["min", "max"])  # over models and seeds
+    few = by_fold[by_fold["min"] < FEW_EVENTS]
     if len(few):
         named = _named(
-            f"repeat {row['repeat']} fold {row['fold']}: {row['n_events']}" for row in few.to_dict("records")
+            f"repeat {repeat} fold {fold}: {fewest}{' for some models' if fewest < most else ''}"
+            for repeat, fold, fewest, most in few.reset_index().itertuples(index=False)
         )
         found.append(
             f"{len(few)} of {len(by_fold)} test parts have fewer than {FEW_EVENTS} events ({named}): "
