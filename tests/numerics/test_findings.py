@@ -58,6 +58,12 @@ def test_a_model_of_mixed_settings_is_named_with_the_remedy():
     assert "--forcerun train" in found
 
 
+def test_models_whose_modalities_were_not_checked_are_named_with_the_remedy():
+    assert findings.of_unchecked_modalities([]) == []
+    (found,) = findings.of_unchecked_modalities(["mcat", "cmta"])
+    assert found.startswith("mcat; cmta: not checked whether both modalities are used. Set evaluate.exchanges to 1 or ")
+
+
 def test_shared_sites_are_said_with_the_worst_part():
     events = pd.DataFrame({"repeat": 0, "fold": [0, 1, 2], "n_test_sites": [4, 9, 3], "n_shared_sites": [1, 7, 0]})
     found = findings.of_shared_sites(events)

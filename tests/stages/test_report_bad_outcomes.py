@@ -142,3 +142,21 @@ def test_a_study_without_horizons_has_every_file_that_the_workflow_expects(tmp_p
     assert (out / "calibration_tta.png").is_file()
     assert read(out, "calibration").empty
     assert "predicted and observed survival" in page
+
+
+def test_models_of_two_modalities_that_were_not_checked_are_named(tmp_path):
+    """tta: no draws at all; genes: none in one fold; alone: of one modality."""
+    given = write_study(tmp_path, models=("tta", "genes", "alone"))
+
+    def change(found):
+        none = {"genomics": np.empty((0, len(found.risk)))}
+        name, fold = found.attributes["name"], found.attributes["fold"]
+        return {"exchanged": {"tta": none, "genes": none if fold == 0 else found.exchanged}.get(name, {})}
+
+    rewrite(given, change=change)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    said = read(tmp_path / "out", "warnings")["warning"]
+    (unchecked,) = said[said.str.contains("not checked")]
+    assert unchecked.startswith("tta: not checked whether both modalities are used. Set evaluate.exchanges")
+    assert said.str.startswith("genes: the check of its modalities is over 2 of 3 test parts").any()
+    assert read(tmp_path / "out", "modalities")["model"].tolist() == ["genes"]

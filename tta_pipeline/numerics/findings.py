@@ -99,12 +99,22 @@ def of_empty_models(fits: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
+def of_unchecked_modalities(models: Sequence[str]) -> list[str]:
+    """Models of two modalities that were never scored with one of them from another patient."""
+    if not models:
+        return []
+    return [
+        f"{_named(models)}: not checked whether both modalities are used. Set evaluate.exchanges to 1 or more, and "
+        "evaluate again; a test part of one patient cannot be checked."
+    ]
+
+
 def of_modalities(table: pd.DataFrame) -> list[str]:
     """Checks of modalities that leave test parts out."""
     partly = table[table["n_checked"] < table["n_parts"]].drop_duplicates(["model", "n_checked"])
     return [
         f"{row['model']}: the check of its modalities is over {row['n_checked']} of {row['n_parts']} test parts; the "
-        "others have one patient, for whom nobody stands in."
+        "others have one patient, for whom nobody stands in, or were evaluated with evaluate.exchanges: 0."
         for row in partly.to_dict("records")
     ]
 

@@ -28,8 +28,8 @@ Checkpoints = Mapping[str, Sequence[artifacts.Checkpoint]]
 class Evaluated:
     """Test parts by model, in the order of the files.
 
-    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
-    draw. sizes: of their training parts.
+    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model of two
+    modalities, modality and draw; there may be no draws. sizes: of their training parts.
     left_out: slides, with reasons. empty: fits that give every patient one risk, by what they say of it.
     """
 
@@ -99,6 +99,11 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
         for one in checkpoints
         if TRAIN_MEDIAN in one.attributes
     }
+
+
+def unchecked_modalities(found: Evaluated) -> list[str]:
+    """Names of models of two modalities that were never scored with one of them from another patient."""
+    return [model for model, own in found.exchanged.items() if not any(own.values())]
 
 
 def mixed_settings(checkpoints: Checkpoints) -> list[str]:
@@ -180,9 +185,12 @@ def _add(to: Evaluated, found: artifacts.Predictions, *, model: str, part: Fold)
     curves = found.survival.astype(np.float64), found.horizons_days, found.curves.astype(np.float64)
     to.predictions.setdefault(model, []).append(Prediction(part, *curves, found.curve_days))
     for modality, risks in found.exchanged.items():
-        draws = to.exchanged.setdefault(model, {}).setdefault(modality, [[] for _ in risks])
-        for draw, risk in zip(draws, risks, strict=True):
-            draw.append(replace(part, risk=risk))
+        draws = to.exchanged.setdefault(model, {}).setdefault(modality, [])
+        if not draws:
+            draws.extend([] for _ in risks)
+        if len(risks):
+            for draw, risk in zip(draws, risks, strict=True):
+                draw.append(replace(part, risk=risk))
     to.left_out.update(excluded([found.attributes]))
     if "reason" in found.attributes:
         fit = f"{model} repeat {part.repeat} fold {part.fold} seed {part.seed}"
