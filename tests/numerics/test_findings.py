@@ -74,6 +74,14 @@ def test_shared_sites_are_said_with_the_worst_part():
     assert findings.of_shared_sites(events.assign(n_shared_sites=0)) == []
 
 
+def test_sites_that_are_not_known_are_said_and_not_taken_for_none():
+    events = pd.DataFrame({"repeat": 0, "fold": [0, 1], "n_train": 40, "n_test": [20, 19], "n_unknown_sites": [3, 7]})
+    (found,) = findings.of_unknown_sites(events)
+    assert found.startswith("The site of 7 of 59 training and test patients is not known (repeat 0 fold 1), so that it")
+    assert "inputs.site_column" in found
+    assert findings.of_unknown_sites(events.assign(n_unknown_sites=0)) == []
+
+
 def test_constant_risks():
     found = findings.of_risks({"a": [fold(risk=np.full(60, 0.3)), fold(number=1)]})
     assert found == [

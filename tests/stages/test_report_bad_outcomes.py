@@ -160,3 +160,14 @@ def test_models_of_two_modalities_that_were_not_checked_are_named(tmp_path):
     assert unchecked.startswith("tta: not checked whether both modalities are used. Set evaluate.exchanges")
     assert said.str.startswith("genes: the check of its modalities is over 2 of 3 test parts").any()
     assert read(tmp_path / "out", "modalities")["model"].tolist() == ["genes"]
+
+
+def test_unknown_sites_are_not_reported_as_sites_that_are_not_shared(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+    patients = tables.read_table(given["patients"], columns=tables.PATIENTS)
+    tables.write_table(given["patients"], patients.assign(site=""), columns=tables.PATIENTS)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    assert read(tmp_path / "out", "events")["n_unknown_sites"].tolist() == [56] * FOLDS
+    said = read(tmp_path / "out", "warnings")["warning"]
+    assert said.str.startswith("The site of 56 of 56 training and test patients is not known").any()
+    assert "<td>0</td><td>at least 0</td>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ def of_test_parts(metrics: pd.DataFrame) -> list[str]:
 def of_shared_sites(events: pd.DataFrame) -> list[str]:
     """Test parts with patients of sites that train as well: a model may know the site's stain and scanner.
 
-    events: repeat, fold, n_test_sites, n_shared_sites.
+    events: repeat, fold, n_test_sites, n_shared_sites of `flow.events_per_fold`.
     """
     shared = events[events["n_shared_sites"] > 0]
     if shared.empty:
@@ -74,6 +74,22 @@ def of_shared_sites(events: pd.DataFrame) -> list[str]:
         f"{len(shared)} of {len(events)} test parts have tissue source sites that train as well (up to "
         f"{most['n_shared_sites']} of {most['n_test_sites']}, in repeat {most['repeat']} fold {most['fold']}): a risk "
         "may have learnt sites. splits.group_by_site keeps them apart."
+    ]
+
+
+def of_unknown_sites(events: pd.DataFrame) -> list[str]:
+    """Patients whose site is not known: it cannot be told whether it trains and is tested.
+
+    events: repeat, fold, n_train, n_test, n_unknown_sites of `flow.events_per_fold`.
+    """
+    most = events.loc[events["n_unknown_sites"].idxmax()]
+    if most["n_unknown_sites"] == 0:
+        return []
+    patients = most["n_train"] + most["n_test"]
+    return [
+        f"The site of {most['n_unknown_sites']} of {patients} training and test patients is not known (repeat "
+        f"{most['repeat']} fold {most['fold']}), so that it cannot be told how many sites of test parts train as well. "
+        "inputs.site_column names the column of sites."
     ]
 
 

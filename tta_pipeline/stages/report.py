@@ -159,6 +159,7 @@ def _warnings(
         *findings.of_absent_models(without),
         *findings.of_test_parts(made["metrics"]),
         *findings.of_shared_sites(made["events"]),
+        *findings.of_unknown_sites(made["events"]),
         *findings.of_risks(found.models),
         *findings.of_empty_models(found.empty),
         *findings.of_mixed_settings(mixed_settings(checkpoints)),
