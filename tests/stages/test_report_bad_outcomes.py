@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.stages.test_report import CONFIG, FOLDS, PATIENTS, read, write_study
-from tta_pipeline.errors import ArtifactError
+from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.stages import report
 
@@ -171,3 +171,35 @@ def test_unknown_sites_are_not_reported_as_sites_that_are_not_shared(tmp_path):
     said = read(tmp_path / "out", "warnings")["warning"]
     assert said.str.startswith("The site of 56 of 56 training and test patients is not known").any()
     assert "<td>0</td><td>at least 0</td>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"horizons_days": np.array([730.0])},
+            r"genes/r0_f0_s0\.h5: expected evaluate\.horizons_days to be 365, as for .*tta/r0_f0_s0\.h5, found 730\. ",
+        ),
+        (
+            {"horizons_days": np.empty(0), "survival": np.empty((PATIENTS // FOLDS, 0), dtype=np.float32)},
+            r"expected evaluate\.horizons_days to be 365, .* found none\. .*--forcerun evaluate",
+        ),
+        (
+            {"exchanged": {"genomics": np.zeros((2, PATIENTS // FOLDS))}},
+            r"genes/r0_f0_s0\.h5: expected evaluate\.exchanges to be 3, as for .*tta/r0_f0_s0\.h5, found 2\. ",
+        ),
+    ],
+)
+def test_models_that_were_evaluated_with_other_options_are_one_error(tmp_path, change, match):
+    given = write_study(tmp_path)
+    rewrite(given, change=lambda found: change if found.attributes["name"] == "genes" else {})
+    with pytest.raises(InputError, match=match):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_one_model_with_other_numbers_of_exchanges_are_an_error(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+    rewrite(given, change=lambda found: {"exchanged": {"genomics": found.exchanged["genomics"][:2]}}, folds=[1])
+    with pytest.raises(InputError, match=r"r0_f1_s0\.h5: expected evaluate\.exchanges to be 3"):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)

@@ -47,7 +47,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     Raises
     ------
     InputError
-        There are none, or two for one fit.
+        There are none, two for one fit, or some with other horizons or another number of exchanges.
     ArtifactError
         A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite
         number, or a survival that is no probability.
@@ -57,6 +57,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     found = Evaluated({}, {}, {}, sizes=pd.DataFrame(), left_out={}, empty={})
     seen: dict[tuple[object, ...], Path] = {}
     sizes = []
+    options: dict[str, dict[str, Path]] = {}
     for path in paths:
         one = artifacts.read_predictions(path)
         _require(one.attributes, ("name", *FIT, *_SIZES), path=path, remedy="Evaluate again.")
@@ -64,6 +65,9 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         if key in seen:
             raise InputError(f"expected one file per model, repeat, fold and seed, found two: {seen[key]} and {path}.")
         seen[key] = path
+        for option, value in _options(one).items():
+            options.setdefault(option, {}).setdefault(value, path)
+        _check_options(options)
         model = _label(one.attributes)
         _add(found, one, model=model, part=_test_part(one, path=path))
         sizes.append((model, *key[1:], *(one.attributes[name] for name in _SIZES)))
@@ -133,6 +137,27 @@ def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["model", "name", *FIT, "n_parameters", "epochs", "epochs_run"])
     return table.astype(dict.fromkeys(("n_parameters", "epochs", "epochs_run"), "float64"))
+
+
+def _options(found: artifacts.Predictions) -> dict[str, str]:
+    """Options of an evaluation that all of a report must share, as text; the page has one header and one note for them.
+
+    An artifact without exchanges says nothing of their number.
+    """
+    days = ", ".join(f"{day:.12g}" for day in found.horizons_days)
+    draws = max((len(risks) for risks in found.exchanged.values()), default=0)
+    return {"horizons_days": days or "none"} | ({"exchanges": str(draws)} if draws else {})
+
+
+def _check_options(found: Mapping[str, Mapping[str, Path]]) -> None:
+    """Raise InputError where an option has two values; found: option -> value -> the first file with it."""
+    for option, values in found.items():
+        if len(values) > 1:
+            (value, first), (other, path) = list(values.items())[:2]
+            raise InputError(
+                f"{path}: expected evaluate.{option} to be {value}, as for {first}, found {other}. A report is of "
+                "one evaluation of all its models: run snakemake --forcerun evaluate."
+            )
 
 
 def _settings(attributes: Mapping[str, Any]) -> str:
