@@ -59,6 +59,7 @@ DRAW = {
     "survival": lambda: figures.survival(
         [curve("low risk"), curve("high risk")], ticks_days=np.array([0.0, 365]), title="tta", note=""
     ),
+    "no groups": lambda: figures.survival([], ticks_days=np.array([0.0]), title="tta", note="train again"),
     "one group": lambda: figures.survival([curve("low risk")], ticks_days=np.array([0.0, 365]), title="tta", note=""),
     "training": lambda: figures.training(
         [{"loss_cox": np.array([2.0, np.nan, 1])}, {"loss_cox": np.array([3.0])}], title="tta"

@@ -34,6 +34,14 @@ def test_few_events_are_named_once_for_all_models():
     ]
 
 
+def test_few_events_are_those_of_the_model_with_the_fewest_whatever_the_order_of_models():
+    whole, part = fold(number=1), fold(number=1, n=12, event=np.arange(12) < 3)
+    models = {"whole": [fold(), whole], "part": [fold(), part]}
+    (found,) = findings.of_test_parts(c_per_part(models))
+    assert found.startswith("1 of 2 test parts have fewer than 10 events (repeat 0 fold 1: 3 for some models): ")
+    assert findings.of_test_parts(c_per_part(dict(reversed(models.items())))) == [found]
+
+
 def test_undefined_c_indices_are_named_with_their_reason():
     models = {"a": [fold(event=np.zeros(60, dtype=bool))]}
     found = findings.of_test_parts(c_per_part(models))
@@ -50,6 +58,12 @@ def test_a_model_of_mixed_settings_is_named_with_the_remedy():
     assert "--forcerun train" in found
 
 
+def test_models_whose_modalities_were_not_checked_are_named_with_the_remedy():
+    assert findings.of_unchecked_modalities([]) == []
+    (found,) = findings.of_unchecked_modalities(["mcat", "cmta"])
+    assert found.startswith("mcat; cmta: not checked whether both modalities are used. Set evaluate.exchanges to 1 or ")
+
+
 def test_shared_sites_are_said_with_the_worst_part():
     events = pd.DataFrame({"repeat": 0, "fold": [0, 1, 2], "n_test_sites": [4, 9, 3], "n_shared_sites": [1, 7, 0]})
     found = findings.of_shared_sites(events)
@@ -58,6 +72,14 @@ def test_shared_sites_are_said_with_the_worst_part():
         "2 of 3 test parts have tissue source sites that train as well (up to 7 of 9, in repeat 0 "
     )
     assert findings.of_shared_sites(events.assign(n_shared_sites=0)) == []
+
+
+def test_sites_that_are_not_known_are_said_and_not_taken_for_none():
+    events = pd.DataFrame({"repeat": 0, "fold": [0, 1], "n_train": 40, "n_test": [20, 19], "n_unknown_sites": [3, 7]})
+    (found,) = findings.of_unknown_sites(events)
+    assert found.startswith("The site of 7 of 59 training and test patients is not known (repeat 0 fold 1), so that it")
+    assert "inputs.site_column" in found
+    assert findings.of_unknown_sites(events.assign(n_unknown_sites=0)) == []
 
 
 def test_constant_risks():

@@ -94,10 +94,21 @@ def test_events_per_fold():
     assert table.loc[0].to_dict() == {
         "repeat": 0, "fold": 0, "n_train": 2, "n_train_events": 1,
         "n_validation": 0, "n_validation_events": 0, "n_test": 1, "n_test_events": 1,
-        "n_test_sites": 1, "n_shared_sites": 1,
+        "n_test_sites": 1, "n_shared_sites": 1, "n_unknown_sites": 0,
     }  # fmt: skip
     assert table.loc[1, ["n_test_events", "n_validation", "n_validation_events"]].tolist() == [1, 1, 0]
     assert table.loc[1, ["n_test_sites", "n_shared_sites"]].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("sites", "shared", "unknown"), [("AAA", 1, 0), ("A A", 1, 1), (" AA", 1, 1), ("AB ", 0, 1), ("   ", 0, 3)]
+)
+def test_patients_of_unknown_site_are_counted_beside_the_shared_sites(sites, shared, unknown):
+    roles = ["train", "train", "test"]
+    splits = pd.DataFrame({"repeat": 0, "fold": 0, "patient_id": list("abc"), "role": roles, "event": True})
+    splits["site"] = [site.strip() for site in sites]
+    row = events_per_fold(describe_parts(splits)).loc[0]
+    assert (row["n_shared_sites"], row["n_unknown_sites"]) == (shared, unknown)
 
 
 def test_unused_samples_are_counted_by_reason():

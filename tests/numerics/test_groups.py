@@ -91,32 +91,44 @@ def test_no_patients_no_curve():
         kaplan_meier(time_days=np.array([]), event=np.array([], dtype=bool))
 
 
-def test_each_fold_is_split_at_its_own_median_so_that_scales_do_not_mix():
+def medians(*parts):
+    """A cut-off for each part, as if its training patients had the risks of its test patients."""
+    return {(part.repeat, part.fold, part.seed): float(np.median(part.risk)) for part in parts}
+
+
+def test_each_fold_is_split_at_its_own_cut_off_so_that_scales_do_not_mix():
     parts = [fold(number=0, seed=1), fold(number=1, seed=2)]
     moved = [parts[0], fold(number=1, seed=2, risk=1e6 + 50 * parts[1].risk)]
-    groups = split_by_risk(parts, train_median={})
-    np.testing.assert_array_equal(split_by_risk(moved, train_median={}).high, groups.high)
-    assert groups.cut_off == "median risk of the fold's test patients"
+    groups = split_by_risk(parts, train_median=medians(*parts))
+    np.testing.assert_array_equal(split_by_risk(moved, train_median=medians(*moved)).high, groups.high)
     assert abs(int(groups.high.sum()) - 60) <= 6  # ties at the cut-off are low
 
 
-def test_the_training_median_is_used_where_every_fold_has_it():
+def test_the_cut_off_is_that_of_the_training_patients():
     parts = [fold(number=0), fold(number=1)]
-    known = {(0, 0, 0): -1e9, (0, 1, 0): 1e9}
-    groups = split_by_risk(parts, train_median=known)
-    assert groups.cut_off == "median risk of the fold's training patients"
+    groups = split_by_risk(parts, train_median={(0, 0, 0): -1e9, (0, 1, 0): 1e9})
     np.testing.assert_array_equal(groups.high, np.repeat([True, False], 60))
-    assert "test patients" in split_by_risk(parts, train_median={(0, 0, 0): -1e9}).cut_off
+    assert group_row(groups)["cut_off"] == "median risk of the fold's training patients"
+
+
+@pytest.mark.parametrize("known", [{}, {(0, 0, 0): -1e9}, {(0, 0, 0): -1e9, (0, 1, 0): np.nan}])
+def test_without_a_cut_off_of_training_patients_there_are_no_groups(known):
+    row = group_row(split_by_risk([fold(number=0), fold(number=1)], train_median=known))
+    assert (row["n_low"], row["n_high"]) == (0, 0)
+    assert np.isnan([row["median_days_low"], row["median_days_high"], row["chi2"], row["p"]]).all()
+    lacking = 2 if not known else 1
+    assert row["reason"] == f"no median risk of the training patients in {lacking} of 2 folds: train again"
 
 
 def test_only_the_first_repeat_and_seed_are_drawn():
     parts = [fold(repeat=1), fold(fit_seed=1), fold(number=1), fold()]
-    groups = split_by_risk(parts, train_median={})
+    groups = split_by_risk(parts, train_median=medians(*parts))
     assert (groups.repeat, groups.seed, len(groups.event)) == (0, 0, 120)
 
 
 def test_equal_risks_leave_one_group_and_no_test():
-    row = group_row(split_by_risk([fold(risk=np.zeros(60))], train_median={}))
+    part = fold(risk=np.zeros(60))
+    row = group_row(split_by_risk([part], train_median=medians(part)))
     assert (row["n_low"], row["n_high"]) == (60, 0)
     assert np.isnan(row["median_days_high"])
     assert np.isnan(row["p"])

@@ -102,6 +102,17 @@ def test_no_draws_give_no_row() -> None:
     assert modality_check({"m": own}, missing, samples=100, seed=0, confidence=0.95).empty
 
 
+def test_models_without_draws_do_not_count_among_the_tests() -> None:
+    models, exchanged = {}, {}
+    models["m"], exchanged["m"] = parts(of_histology=1, of_genomics=1)
+    options = {"samples": 100, "seed": 0, "confidence": 0.95}
+    alone = modality_check(models, exchanged, **options)
+    unchecked = [f"unchecked {number}" for number in range(30)]
+    models |= dict.fromkeys(unchecked, models["m"])
+    exchanged |= {name: {"histology": [], "genomics": []} for name in unchecked}
+    pd.testing.assert_frame_equal(modality_check(models, exchanged, **options), alone)
+
+
 def test_a_part_of_one_patient_is_left_out_and_said() -> None:
     own, exchanged = parts(of_histology=1, of_genomics=1)
     alone = replace(

@@ -13,7 +13,7 @@ from tta_pipeline.io.artifacts import Predictions
 from tta_pipeline.numerics.modalities import partners
 from tta_pipeline.stages import evaluate, train
 
-MODEL = config.TTA(hidden_dim=8, shared_dim=8, prototypes=3, heads=2)
+MODEL = {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-def train_one(study: Study) -> None:
+def train_one(study: Study, **options: Any) -> None:
     train.run(
         **study.inputs,  # type: ignore[arg-type]
         repeat=0,
@@ -32,7 +32,7 @@ def train_one(study: Study) -> None:
         seed=3,
         name="small",
         out=study.folder / "train.h5",
-        model=MODEL,
+        model=config.TTA(**MODEL | options),
         config=config.Train(epochs=3, batch_size=8, device="cpu"),
         bad_slides=config.BadSlides(),
     )
@@ -188,6 +188,22 @@ def test_another_patients_modality_is_scored_as_if_it_stood_in_the_files(study: 
     table["patient_id"] = table["patient_id"].map(lambda name: partner.get(name, name)).astype("string")
     tables.write_table(study.folder / "slides.tsv", table, columns=tables.SLIDES)
     np.testing.assert_allclose(evaluated(study, exchanges=0).risk, found.exchanged["histology"][0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_test", "exchanges"), [(5, 0), (1, 2)])
+def test_without_draws_the_artifact_still_says_that_the_model_has_two_modalities(
+    tmp_path: Path, n_test: int, exchanges: int
+) -> None:
+    study = write_study(tmp_path, n_test=n_test)
+    train_one(study)
+    found = evaluated(study, exchanges=exchanges).exchanged
+    assert {name: risks.shape for name, risks in found.items()} == {"genomics": (0, n_test), "histology": (0, n_test)}
+
+
+def test_a_model_of_one_modality_has_none_to_exchange(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    train_one(study, modalities=("genomics",))
+    assert evaluated(study).exchanged == {}
 
 
 def test_a_checkpoint_of_an_older_version_is_to_be_made_again(study: Study) -> None:

@@ -309,7 +309,7 @@ def test_the_same_inputs_give_the_same_bytes(study, tmp_path):
 
 
 def test_a_fold_without_events_is_named_and_not_zero(tmp_path):
-    given = write_study(tmp_path, no_events_in_fold=1, median=False, models=("tta",))
+    given = write_study(tmp_path, no_events_in_fold=1, models=("tta",))
     report.run(**given, out=tmp_path / "out", config=CONFIG)
     metrics = read(tmp_path / "out", "metrics")
     assert metrics["c_index"].isna().tolist() == [False, True, False]
@@ -319,9 +319,18 @@ def test_a_fold_without_events_is_named_and_not_zero(tmp_path):
     assert "Read this first" in text
     assert "1 of 3 C-indices are undefined" in text
     assert "1 of 3 test parts have fewer than 10 events" in text
-    assert "median risk of the fold's test patients" in text.replace("&#39;", "'")
     assert "Pairs of models" not in text
     assert not (tmp_path / "out" / "comparisons.png").exists()
+
+
+def test_without_the_training_median_no_test_patient_makes_a_cut_off(tmp_path):
+    report.run(**write_study(tmp_path, median=False, models=("tta",)), out=tmp_path / "out", config=CONFIG)
+    (row,) = read(tmp_path / "out", "groups").to_dict("records")
+    assert (row["n_low"], row["n_high"]) == (0, 0)
+    assert np.isnan(row["p"])
+    assert row["reason"] == "no median risk of the training patients in 3 of 3 folds: train again"
+    assert row["reason"] in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "survival_tta.png").is_file()
 
 
 def test_what_a_reader_must_know_first(tmp_path, caplog):

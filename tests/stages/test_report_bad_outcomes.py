@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.stages.test_report import CONFIG, FOLDS, PATIENTS, read, write_study
-from tta_pipeline.errors import ArtifactError
+from tta_pipeline.errors import ArtifactError, InputError
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.stages import report
 
@@ -95,6 +95,22 @@ def test_a_risk_that_is_no_number_is_named_with_its_file(tmp_path, value):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_exchanged_risk_that_is_no_number_is_named_with_its_file_and_modality(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+
+    def change(found):
+        risks = found.exchanged["genomics"].copy()
+        risks[1, 4], risks[2, 5] = np.nan, np.inf
+        return {"exchanged": {"genomics": risks}}
+
+    rewrite(given, change=change, folds=[2])
+    wanted = (
+        r"tta/r0_f2_s0\.h5: expected finite risks with the genomics of another patient, .* 2 of 20 .*Evaluate again"
+    )
+    with pytest.raises(ArtifactError, match=wanted):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)
+
+
 def test_horizons_beyond_everything_that_is_known(tmp_path):
     late = {"horizons_days": np.array([365.0, 1e5]), "curve_days": np.array([365.0, 1e5])}
 
@@ -142,3 +158,64 @@ def test_a_study_without_horizons_has_every_file_that_the_workflow_expects(tmp_p
     assert (out / "calibration_tta.png").is_file()
     assert read(out, "calibration").empty
     assert "predicted and observed survival" in page
+
+
+def test_models_of_two_modalities_that_were_not_checked_are_named(tmp_path):
+    """tta: no draws at all; genes: none in one fold; alone: of one modality."""
+    given = write_study(tmp_path, models=("tta", "genes", "alone"))
+
+    def change(found):
+        none = {"genomics": np.empty((0, len(found.risk)))}
+        name, fold = found.attributes["name"], found.attributes["fold"]
+        return {"exchanged": {"tta": none, "genes": none if fold == 0 else found.exchanged}.get(name, {})}
+
+    rewrite(given, change=change)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    said = read(tmp_path / "out", "warnings")["warning"]
+    (unchecked,) = said[said.str.contains("not checked")]
+    assert unchecked.startswith("tta: not checked whether both modalities are used. Set evaluate.exchanges")
+    assert said.str.startswith("genes: the check of its modalities is over 2 of 3 test parts").any()
+    assert read(tmp_path / "out", "modalities")["model"].tolist() == ["genes"]
+
+
+def test_unknown_sites_are_not_reported_as_sites_that_are_not_shared(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+    patients = tables.read_table(given["patients"], columns=tables.PATIENTS)
+    tables.write_table(given["patients"], patients.assign(site=""), columns=tables.PATIENTS)
+    report.run(**given, out=tmp_path / "out", config=CONFIG)
+    assert read(tmp_path / "out", "events")["n_unknown_sites"].tolist() == [56] * FOLDS
+    said = read(tmp_path / "out", "warnings")["warning"]
+    assert said.str.startswith("The site of 56 of 56 training and test patients is not known").any()
+    assert "<td>0</td><td>at least 0</td>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"horizons_days": np.array([730.0])},
+            r"genes/r0_f0_s0\.h5: expected evaluate\.horizons_days to be 365, as for .*tta/r0_f0_s0\.h5, found 730\. ",
+        ),
+        (
+            {"horizons_days": np.empty(0), "survival": np.empty((PATIENTS // FOLDS, 0), dtype=np.float32)},
+            r"expected evaluate\.horizons_days to be 365, .* found none\. .*--forcerun evaluate",
+        ),
+        (
+            {"exchanged": {"genomics": np.zeros((2, PATIENTS // FOLDS))}},
+            r"genes/r0_f0_s0\.h5: expected evaluate\.exchanges to be 3, as for .*tta/r0_f0_s0\.h5, found 2\. ",
+        ),
+    ],
+)
+def test_models_that_were_evaluated_with_other_options_are_one_error(tmp_path, change, match):
+    given = write_study(tmp_path)
+    rewrite(given, change=lambda found: change if found.attributes["name"] == "genes" else {})
+    with pytest.raises(InputError, match=match):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_one_model_with_other_numbers_of_exchanges_are_an_error(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+    rewrite(given, change=lambda found: {"exchanged": {"genomics": found.exchanged["genomics"][:2]}}, folds=[1])
+    with pytest.raises(InputError, match=r"r0_f1_s0\.h5: expected evaluate\.exchanges to be 3"):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)

@@ -97,10 +97,11 @@ def _say_file(options: config.Splits, folder: Path, findings: Findings) -> None:
 
 def _parts(parts: pd.DataFrame) -> Iterator[str]:
     for row in parts[parts["role"] == "test"].to_dict("records"):
+        unknown = f"; that of {row['unknown_sites']} patients is not known" if row["unknown_sites"] else ""
         few = " (fewer than 10: its C-index says little)" if row["events"] < FEW_EVENTS else ""
         yield (
             f"test part {row['repeat']}.{row['fold']}: {row['patients']} patients, {row['events']} events{few}, "
-            f"{row['sites']} sites of which {row['shared_sites']} train as well"
+            f"{row['sites']} sites of which {row['shared_sites']} train as well{unknown}"
         )
 
 

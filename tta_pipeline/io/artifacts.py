@@ -75,7 +75,8 @@ class Predictions:
 
     survival: float32 (patients, horizons), probability of surviving each of `horizons_days`; NaN beyond support.
     curves: float32 (patients, times), the same at `curve_days`, for scores of the whole curve.
-    exchanged: modality -> float64 (draws, patients), risks with that modality of another test patient.
+    exchanged: modality -> float64 (draws, patients), risks with that modality of another test patient. A model of two
+    modalities has both, be it without draws.
     """
 
     patient_id: list[str]

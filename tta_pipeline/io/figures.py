@@ -71,7 +71,10 @@ def comparisons(table: pd.DataFrame) -> bytes:
 
 
 def survival(curves: Sequence[SurvivalCurve], *, ticks_days: NDArray[np.float64], title: str, note: str) -> bytes:
-    """Kaplan-Meier curves of risk groups with intervals, censoring marks and numbers at risk at each tick."""
+    """Kaplan-Meier curves of risk groups with intervals, censoring marks and numbers at risk at each tick.
+
+    Without curves there are the axes and the note, for the workflow expects a file of every model.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = canvas(height_in=4.4)
         for curve, colour, dash in zip(curves, (BLUE, ORANGE), ("-", "--"), strict=False):
@@ -92,9 +95,10 @@ def survival(curves: Sequence[SurvivalCurve], *, ticks_days: NDArray[np.float64]
         axes.set_xticklabels([f"{tick:g}" for tick in ticks])
         axes.set_xlabel("years of follow-up")
         axes.set_title(title, loc="left")
-        axes.legend(loc="upper right")
         axes.text(0.015, 0.04, note, transform=axes.transAxes, fontsize=9.5)
-        _numbers_at_risk(axes, curves, ticks)
+        if curves:
+            axes.legend(loc="upper right")
+            _numbers_at_risk(axes, curves, ticks)
         return png(figure)
 
 

@@ -215,6 +215,7 @@ EVENTS = {
     "n_test_events": "int64",
     "n_test_sites": "int64",
     "n_shared_sites": "int64",
+    "n_unknown_sites": "int64",
 }
 # One row per reason for which samples of expression are not used.
 SAMPLES = {"reason": "string", "samples": "int64", "patients": "int64", "example": "string"}

@@ -59,7 +59,8 @@ COVERAGE = {
     "missing_genes": "string",
     "renamed_genes": "string",
 }
-# results/splits_parts.tsv: who is in each part; shared_sites: sites of a part that the training part has as well.
+# results/splits_parts.tsv: who is in each part; shared_sites: sites of a part that the training part has as well, as
+# far as they are known; unknown_sites: patients whose site is not.
 PARTS = {
     "repeat": "int64",
     "fold": "int64",
@@ -68,6 +69,7 @@ PARTS = {
     "events": "int64",
     "sites": "int64",
     "shared_sites": "int64",
+    "unknown_sites": "int64",
 }
 SPLITS = {"repeat": "int64", "fold": "int64", "patient_id": "string", "role": "string"}
 

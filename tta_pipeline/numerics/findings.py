@@ -36,13 +36,14 @@ def of_mixed_settings(models: Sequence[str]) -> list[str]:
 
 
 def of_test_parts(metrics: pd.DataFrame) -> list[str]:
-    """Test parts with few events and those without a C-index."""
+    """Test parts with few events, by the model that has fewest there, and those without a C-index."""
     found = []
-    by_fold = metrics.drop_duplicates(["repeat", "fold"]).sort_values(["repeat", "fold"])
-    few = by_fold[by_fold["n_events"] < FEW_EVENTS]
+    by_fold = metrics.groupby(["repeat", "fold"])["n_events"].agg(["min", "max"])  # over models and seeds
+    few = by_fold[by_fold["min"] < FEW_EVENTS]
     if len(few):
         named = _named(
-            f"repeat {row['repeat']} fold {row['fold']}: {row['n_events']}" for row in few.to_dict("records")
+            f"repeat {repeat} fold {fold}: {fewest}{' for some models' if fewest < most else ''}"
+            for repeat, fold, fewest, most in few.reset_index().itertuples(index=False)
         )
         found.append(
             f"{len(few)} of {len(by_fold)} test parts have fewer than {FEW_EVENTS} events ({named}): "
@@ -63,7 +64,7 @@ def of_test_parts(metrics: pd.DataFrame) -> list[str]:
 def of_shared_sites(events: pd.DataFrame) -> list[str]:
     """Test parts with patients of sites that train as well: a model may know the site's stain and scanner.
 
-    events: repeat, fold, n_test_sites, n_shared_sites.
+    events: repeat, fold, n_test_sites, n_shared_sites of `flow.events_per_fold`.
     """
     shared = events[events["n_shared_sites"] > 0]
     if shared.empty:
@@ -73,6 +74,22 @@ def of_shared_sites(events: pd.DataFrame) -> list[str]:
         f"{len(shared)} of {len(events)} test parts have tissue source sites that train as well (up to "
         f"{most['n_shared_sites']} of {most['n_test_sites']}, in repeat {most['repeat']} fold {most['fold']}): a risk "
         "may have learnt sites. splits.group_by_site keeps them apart."
+    ]
+
+
+def of_unknown_sites(events: pd.DataFrame) -> list[str]:
+    """Patients whose site is not known: it cannot be told whether it trains and is tested.
+
+    events: repeat, fold, n_train, n_test, n_unknown_sites of `flow.events_per_fold`.
+    """
+    most = events.loc[events["n_unknown_sites"].idxmax()]
+    if most["n_unknown_sites"] == 0:
+        return []
+    patients = most["n_train"] + most["n_test"]
+    return [
+        f"The site of {most['n_unknown_sites']} of {patients} training and test patients is not known (repeat "
+        f"{most['repeat']} fold {most['fold']}), so that it cannot be told how many sites of test parts train as well. "
+        "inputs.site_column names the column of sites."
     ]
 
 
@@ -98,12 +115,22 @@ def of_empty_models(fits: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
+def of_unchecked_modalities(models: Sequence[str]) -> list[str]:
+    """Models of two modalities that were never scored with one of them from another patient."""
+    if not models:
+        return []
+    return [
+        f"{_named(models)}: not checked whether both modalities are used. Set evaluate.exchanges to 1 or more, and "
+        "evaluate again; a test part of one patient cannot be checked."
+    ]
+
+
 def of_modalities(table: pd.DataFrame) -> list[str]:
     """Checks of modalities that leave test parts out."""
     partly = table[table["n_checked"] < table["n_parts"]].drop_duplicates(["model", "n_checked"])
     return [
         f"{row['model']}: the check of its modalities is over {row['n_checked']} of {row['n_parts']} test parts; the "
-        "others have one patient, for whom nobody stands in."
+        "others have one patient, for whom nobody stands in, or were evaluated with evaluate.exchanges: 0."
         for row in partly.to_dict("records")
     ]
 

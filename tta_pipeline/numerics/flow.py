@@ -87,7 +87,7 @@ def bad_slides(attrition: pd.DataFrame, *, features: pd.DataFrame, left_later: M
 
 
 def describe_parts(table: pd.DataFrame) -> pd.DataFrame:
-    """Patients, events and sites of each part, and how many of its sites train as well.
+    """Patients, events and known sites of each part, and how many of its sites are known to train as well.
 
     Parameters
     ----------
@@ -96,15 +96,19 @@ def describe_parts(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    Columns repeat, fold, role, patients, events, sites, shared_sites; shared_sites is 0 for the training part.
+    Columns repeat, fold, role, patients, events, sites, shared_sites, unknown_sites; shared_sites is 0 for the training
+    part, unknown_sites are patients whose site is not known.
     """
     rows = []
     for (repeat, fold), own in table.groupby(["repeat", "fold"]):
         sites = {role: set(part["site"]) - {""} for role, part in own.groupby("role")}
         for role, part in own.groupby("role"):
             shared = sites[role] & sites.get("train", set()) if role != "train" else set()
-            rows.append((repeat, fold, role, len(part), int(part["event"].sum()), len(sites[role]), len(shared)))
-    return pd.DataFrame(rows, columns=["repeat", "fold", "role", "patients", "events", "sites", "shared_sites"])
+            unknown = int((part["site"] == "").sum())
+            counts = len(part), int(part["event"].sum()), len(sites[role]), len(shared), unknown
+            rows.append((repeat, fold, role, *counts))
+    counted = ["patients", "events", "sites", "shared_sites", "unknown_sites"]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "role", *counted])
 
 
 def events_per_fold(parts: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +117,8 @@ def events_per_fold(parts: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     Columns repeat, fold; n_train, n_train_events, and the same of validation and test; n_test_sites, and
-    n_shared_sites of these that train as well.
+    n_shared_sites of these that train as well; n_unknown_sites, patients of the training and test parts whose site is
+    not known: where there are any, more sites may be shared.
     """
     rows = []
     for (repeat, fold), own in parts.groupby(["repeat", "fold"]):
@@ -121,7 +126,8 @@ def events_per_fold(parts: pd.DataFrame) -> pd.DataFrame:
         row = {"repeat": repeat, "fold": fold}
         for role in of.index:
             row |= {f"n_{role}": int(of["patients"][role]), f"n_{role}_events": int(of["events"][role])}
-        rows.append(row | {"n_test_sites": int(of["sites"]["test"]), "n_shared_sites": int(of["shared_sites"]["test"])})
+        row |= {"n_test_sites": int(of["sites"]["test"]), "n_shared_sites": int(of["shared_sites"]["test"])}
+        rows.append(row | {"n_unknown_sites": int(of["unknown_sites"][["train", "test"]].sum())})
     return pd.DataFrame(rows)
 
 

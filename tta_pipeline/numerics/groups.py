@@ -11,17 +11,22 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from tta_pipeline.errors import InputError
 from tta_pipeline.numerics.metrics import Fold, fits
 
+CUT_OFF = "median risk of the fold's training patients"
+
 
 @dataclass(frozen=True)
 class RiskGroups:
-    """Test patients of all folds of one repeat and seed, (n,) each; `high` is True above the cut-off of their fold."""
+    """Test patients of all folds of one repeat and seed, (n,) each; `high` is True above the `CUT_OFF` of their fold.
+
+    Nobody is in them, and `reason` says why, where a fold has no cut-off.
+    """
 
     repeat: int
     seed: int
-    cut_off: str
     time_days: NDArray[np.float64]
     event: NDArray[np.bool_]
     high: NDArray[np.bool_]
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,25 +131,27 @@ def _decides(*, time_days: NDArray[np.float64], event: NDArray[np.bool_], high: 
 def split_by_risk(parts: Sequence[Fold], *, train_median: Mapping[tuple[int, int, int], float]) -> RiskGroups:
     """High and low risk among the test patients of the first repeat and seed, fold by fold.
 
-    Risks of two fits are not on one scale, so each fold has its own cut-off: the median risk of its training patients
-    where that is known for every fold, else the median risk of its test patients. A risk at the cut-off is low.
+    Risks of two fits are not on one scale, so each fold has its own cut-off: the median risk of its training patients.
+    A risk at the cut-off is low. Test patients never make a cut-off: where a fold has none, there are no groups.
 
     Parameters
     ----------
     parts
         Test parts of one model.
     train_median
-        (repeat, fold, seed) -> median risk of the patients whom that fit was trained on; may be empty.
+        (repeat, fold, seed) -> median risk of the patients whom that fit was trained on.
     """
     repeat, seed = fits(parts)[0]
     own = [part for part in parts if part.fit == (repeat, seed)]
-    keys = [(part.repeat, part.fold, part.seed) for part in own]
-    known = all(key in train_median for key in keys)
-    cuts = [train_median[key] if known else float(np.median(part.risk)) for key, part in zip(keys, own, strict=True)]
+    cuts = [train_median.get((part.repeat, part.fold, part.seed), np.nan) for part in own]
+    lacking = int((~np.isfinite(cuts)).sum())
+    if lacking:
+        reason = f"no median risk of the training patients in {lacking} of {len(own)} folds: train again"
+        nobody = np.empty(0, dtype=bool)
+        return RiskGroups(repeat, seed, time_days=np.empty(0), event=nobody, high=nobody, reason=reason)
     return RiskGroups(
         repeat=repeat,
         seed=seed,
-        cut_off="median risk of the fold's training patients" if known else "median risk of the fold's test patients",
         time_days=np.concatenate([part.time_days for part in own]),
         event=np.concatenate([part.event for part in own]),
         high=np.concatenate([part.risk > cut for part, cut in zip(own, cuts, strict=True)]),
@@ -152,8 +159,11 @@ def split_by_risk(parts: Sequence[Fold], *, train_median: Mapping[tuple[int, int
 
 
 def group_row(groups: RiskGroups) -> dict[str, object]:
-    """Sizes, events, median survival and log-rank test of the two groups; NaN where a median is not reached."""
-    row: dict[str, object] = {"repeat": groups.repeat, "seed": groups.seed, "cut_off": groups.cut_off}
+    """Sizes, events, median survival and log-rank test of the two groups; NaN where a median is not reached.
+
+    Groups of nobody have no test, and the reason of the groups.
+    """
+    row: dict[str, object] = {"repeat": groups.repeat, "seed": groups.seed, "cut_off": CUT_OFF}
     for name, member in (("low", ~groups.high), ("high", groups.high)):
         time_days, event = groups.time_days[member], groups.event[member]
         row[f"n_{name}"] = len(event)
@@ -161,5 +171,7 @@ def group_row(groups: RiskGroups) -> dict[str, object]:
         row[f"median_days_{name}"] = (
             kaplan_meier(time_days=time_days, event=event).median_days() if len(event) else np.nan
         )
+    if groups.reason:
+        return row | {"chi2": np.nan, "p": np.nan, "reason": groups.reason}
     test = log_rank(time_days=groups.time_days, event=groups.event, high=groups.high)
     return row | {"chi2": test.chi2, "p": test.p, "reason": test.reason}

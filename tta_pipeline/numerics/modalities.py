@@ -64,7 +64,8 @@ def modality_check(
     Breiman, Machine Learning 45 (2001) 5, section 10: importance by permutation.
     """
     rows = []
-    samples = samples_for(sum(len(exchanged.get(model, {})) for model in models), least=samples)
+    tests = sum(bool(draws) for model in models for draws in exchanged.get(model, {}).values())
+    samples = samples_for(tests, least=samples)
     for model, parts in models.items():
         for modality, draws in exchanged.get(model, {}).items():
             drawn = {_fit_of(part) for part in draws[0]} if draws else set()

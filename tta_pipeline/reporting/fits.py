@@ -28,8 +28,8 @@ Checkpoints = Mapping[str, Sequence[artifacts.Checkpoint]]
 class Evaluated:
     """Test parts by model, in the order of the files.
 
-    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model, modality and
-    draw. sizes: of their training parts.
+    predictions: the same with predicted survival. exchanged: with a modality of somebody else, by model of two
+    modalities, modality and draw; there may be no draws. sizes: of their training parts.
     left_out: slides, with reasons. empty: fits that give every patient one risk, by what they say of it.
     """
 
@@ -47,16 +47,17 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     Raises
     ------
     InputError
-        There are none, or two for one fit.
+        There are none, two for one fit, or some with other horizons or another number of exchanges.
     ArtifactError
-        A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite
-        number, or a survival that is no probability.
+        A file is missing or damaged, lacks an attribute, or holds an outcome or risk, be it with a modality
+        of another patient, that is no finite number, or a survival that is no probability.
     """
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
     found = Evaluated({}, {}, {}, sizes=pd.DataFrame(), left_out={}, empty={})
     seen: dict[tuple[object, ...], Path] = {}
     sizes = []
+    options: dict[str, dict[str, Path]] = {}
     for path in paths:
         one = artifacts.read_predictions(path)
         _require(one.attributes, ("name", *FIT, *_SIZES), path=path, remedy="Evaluate again.")
@@ -64,6 +65,9 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         if key in seen:
             raise InputError(f"expected one file per model, repeat, fold and seed, found two: {seen[key]} and {path}.")
         seen[key] = path
+        for option, value in _options(one).items():
+            options.setdefault(option, {}).setdefault(value, path)
+        _check_options(options)
         model = _label(one.attributes)
         _add(found, one, model=model, part=_test_part(one, path=path))
         sizes.append((model, *key[1:], *(one.attributes[name] for name in _SIZES)))
@@ -101,6 +105,11 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
     }
 
 
+def unchecked_modalities(found: Evaluated) -> list[str]:
+    """Names of models of two modalities that were never scored with one of them from another patient."""
+    return [model for model, own in found.exchanged.items() if not any(own.values())]
+
+
 def mixed_settings(checkpoints: Checkpoints) -> list[str]:
     """Names of models whose fits differ in options or recipe, by more than what a search chose for each."""
     settings: dict[str, set[str]] = {}
@@ -130,6 +139,27 @@ def fit_table(checkpoints: Checkpoints) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("n_parameters", "epochs", "epochs_run"), "float64"))
 
 
+def _options(found: artifacts.Predictions) -> dict[str, str]:
+    """Options of an evaluation that all of a report must share, as text; the page has one header and one note for them.
+
+    An artifact without exchanges says nothing of their number.
+    """
+    days = ", ".join(f"{day:.12g}" for day in found.horizons_days)
+    draws = max((len(risks) for risks in found.exchanged.values()), default=0)
+    return {"horizons_days": days or "none"} | ({"exchanges": str(draws)} if draws else {})
+
+
+def _check_options(found: Mapping[str, Mapping[str, Path]]) -> None:
+    """Raise InputError where an option has two values; found: option -> value -> the first file with it."""
+    for option, values in found.items():
+        if len(values) > 1:
+            (value, first), (other, path) = list(values.items())[:2]
+            raise InputError(
+                f"{path}: expected evaluate.{option} to be {value}, as for {first}, found {other}. A report is of "
+                "one evaluation of all its models: run snakemake --forcerun evaluate."
+            )
+
+
 def _settings(attributes: Mapping[str, Any]) -> str:
     recipe = attributes.get("recipe", {})
     tried = [[row.get(key) for key in Search.model_fields] for row in attributes.get("search") or []]
@@ -152,6 +182,7 @@ def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Pa
 
 def _test_part(found: artifacts.Predictions, *, path: Path) -> Fold:
     _check_survival(found, path=path)
+    _check_exchanged(found, path=path)
     try:
         check_outcomes(risk=found.risk, time_days=found.time_days, event=found.event)
     except InputError as error:
@@ -175,14 +206,27 @@ def _check_survival(found: artifacts.Predictions, *, path: Path) -> None:
             )
 
 
+def _check_exchanged(found: artifacts.Predictions, *, path: Path) -> None:
+    for modality, risks in found.exchanged.items():
+        bad = int((~np.isfinite(risks)).any(axis=0).sum())
+        if bad:
+            raise ArtifactError(
+                f"{path}: expected finite risks with the {modality} of another patient, found NaN or infinity for {bad} "
+                f"of {len(found.risk)} patients. Evaluate again."
+            )
+
+
 def _add(to: Evaluated, found: artifacts.Predictions, *, model: str, part: Fold) -> None:
     to.models.setdefault(model, []).append(part)
     curves = found.survival.astype(np.float64), found.horizons_days, found.curves.astype(np.float64)
     to.predictions.setdefault(model, []).append(Prediction(part, *curves, found.curve_days))
     for modality, risks in found.exchanged.items():
-        draws = to.exchanged.setdefault(model, {}).setdefault(modality, [[] for _ in risks])
-        for draw, risk in zip(draws, risks, strict=True):
-            draw.append(replace(part, risk=risk))
+        draws = to.exchanged.setdefault(model, {}).setdefault(modality, [])
+        if not draws:
+            draws.extend([] for _ in risks)
+        if len(risks):
+            for draw, risk in zip(draws, risks, strict=True):
+                draw.append(replace(part, risk=risk))
     to.left_out.update(excluded([found.attributes]))
     if "reason" in found.attributes:
         fit = f"{model} repeat {part.repeat} fold {part.fold} seed {part.seed}"

@@ -50,7 +50,7 @@ def draw(
 
 
 def _survival(groups: RiskGroups, *, model: str, p: float, confidence: float) -> bytes:
-    longest_years = int(groups.time_days.max() // DAYS_PER_YEAR)
+    longest_years = int(groups.time_days.max(initial=0) // DAYS_PER_YEAR)
     every = max(1, -(-longest_years // 8))
     ticks_days = np.array([DAYS_PER_YEAR * year for year in range(0, longest_years + 1, every)], dtype=np.float64)
     curves = []
@@ -71,5 +71,5 @@ def _survival(groups: RiskGroups, *, model: str, p: float, confidence: float) ->
                 at_risk=numbers_at_risk(time_days, at_days=ticks_days),
             )
         )
-    note = "log-rank p not defined" if np.isnan(p) else f"log-rank p {findings.shown_p(p)}"
+    note = groups.reason or ("log-rank p not defined" if np.isnan(p) else f"log-rank p {findings.shown_p(p)}")
     return figures.survival(curves, ticks_days=ticks_days, title=model, note=note)

@@ -73,7 +73,7 @@ def samples_drawn(models: int, config: Report) -> int:
 
 
 def risk_groups(found: Evaluated, checkpoints: Checkpoints) -> dict[str, RiskGroups]:
-    """High and low risk among the test patients of each model, by cut-offs of the training part where known."""
+    """High and low risk among the test patients of each model, by cut-offs of the training parts."""
     return {
         model: split_by_risk(parts, train_median=train_medians(checkpoints.get(model, [])))
         for model, parts in found.models.items()

@@ -169,15 +169,17 @@ class _Scoring:
         )
 
     def exchanged(self) -> dict[str, Floats]:
-        """Modality -> (draws, patients); nothing for a model of one modality, or of one test patient."""
-        if len(self.network.modalities) < 2 or len(self.test) < 2:
+        """Modality -> (draws, patients): no modality of a model that has one alone, no draw for one test patient."""
+        if len(self.network.modalities) < 2:
             return {}
-        generator = np.random.default_rng([self.config.seed, len(self.test)])
-        drawn = [partners(len(self.test), generator=generator) for _ in range(self.config.exchanges)]
-        if not drawn:
-            return {}
+        patients = len(self.test)
+        draws = self.config.exchanges if patients > 1 else 0
+        generator = np.random.default_rng([self.config.seed, patients])
+        drawn = [partners(patients, generator=generator) for _ in range(draws)]
         return {
-            name: np.stack([self.objective.risk(self.scores(**{name: rows})) for rows in drawn])
+            name: np.array([self.objective.risk(self.scores(**{name: rows})) for rows in drawn]).reshape(
+                draws, patients
+            )
             for name in self.network.modalities
         }
 

@@ -25,6 +25,7 @@ from tta_pipeline.reporting.fits import (
     read_evaluated,
     read_trained,
     trained_in_bins,
+    unchecked_modalities,
 )
 from tta_pipeline.reporting.result_tables import group_table, make_results, risk_groups
 
@@ -158,9 +159,11 @@ def _warnings(
         *findings.of_absent_models(without),
         *findings.of_test_parts(made["metrics"]),
         *findings.of_shared_sites(made["events"]),
+        *findings.of_unknown_sites(made["events"]),
         *findings.of_risks(found.models),
         *findings.of_empty_models(found.empty),
         *findings.of_mixed_settings(mixed_settings(checkpoints)),
+        *findings.of_unchecked_modalities(unchecked_modalities(found)),
         *findings.of_modalities(made["modalities"]),
         *findings.of_direction(made["summary"]),
         *findings.of_missing_patients(found.models, splits=roles),
