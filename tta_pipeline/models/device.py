@@ -1,4 +1,7 @@
-"""The device that a config key names."""
+"""The device that a config key names, and the library that multiplies matrices on a CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -29,3 +32,34 @@ def _most_free(job: int) -> int:
     count = torch.cuda.device_count()
     free_gib = [torch.cuda.mem_get_info(device)[0] >> 30 for device in range(count)]
     return max(range(count), key=lambda device: (free_gib[device], -((device - job) % count)))
+
+
+@contextmanager
+def fast_products(device: torch.device) -> Iterator[None]:
+    """Products of matrices by oneDNN on a CPU, where they are of single precision there; else as PyTorch has them.
+
+    PyTorch leaves float32 products to MKL, which keeps the widest vectors to Intel's processors: on others oneDNN takes
+    half of the time (`benchmarks/products.py`). The one way to it is to allow bfloat16 inside of products, which oneDNN
+    takes up only on processors with matrix units for it. So a product is tried, and where it is that inexact, nothing
+    is changed. Weights differ between the libraries as they do between processors, by rounding.
+
+    References
+    ----------
+    torch.set_float32_matmul_precision in PyTorch's documentation.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cpu":
+        torch.set_float32_matmul_precision("medium")
+        if not _single_precision():
+            torch.set_float32_matmul_precision(before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _single_precision() -> bool:
+    """Whether a product of 256 x 256 is nearer to the exact one than bfloat16, with 8 bits, can be."""
+    left, right = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
+    exact = left.double() @ right.double()
+    return bool(((left @ right).double() - exact).abs().max() < 1e-3)

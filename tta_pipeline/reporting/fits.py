@@ -211,8 +211,8 @@ def _check_exchanged(found: artifacts.Predictions, *, path: Path) -> None:
         bad = int((~np.isfinite(risks)).any(axis=0).sum())
         if bad:
             raise ArtifactError(
-                f"{path}: expected finite risks with the {modality} of another patient, found NaN or infinity for {bad} "
-                f"of {len(found.risk)} patients. Evaluate again."
+                f"{path}: expected finite risks with the {modality} of another patient, found NaN or infinity for "
+                f"{bad} of {len(found.risk)} patients. Evaluate again."
             )
 
 

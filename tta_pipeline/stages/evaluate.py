@@ -18,7 +18,7 @@ from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.model_sections import Architecture, Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
-from tta_pipeline.models.device import device_named
+from tta_pipeline.models.device import device_named, fast_products
 from tta_pipeline.models.objective import Objective, restore_objective
 from tta_pipeline.models.scoring import score
 from tta_pipeline.models.summaries import Read, reader
@@ -131,11 +131,12 @@ def _by_network(
 
     read = reader(network, bag, scaler=checkpoint.scaler, device=device)
     scoring = _Scoring(network, objective, test=test, read=read, scaler=checkpoint.scaler, device=device, config=config)
-    scores = scoring.scores()
+    with fast_products(device):
+        scores, exchanged = scoring.scores(), scoring.exchanged()
     return {
         "risk": objective.risk(scores),
         **_survival(scores, checkpoint, objective, horizons_days=np.array(config.horizons_days, dtype=np.float64)),
-        "exchanged": scoring.exchanged(),
+        "exchanged": exchanged,
     }
 
 

@@ -19,7 +19,7 @@ from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.model_sections import Architecture, Model, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
-from tta_pipeline.models.device import device_named
+from tta_pipeline.models.device import device_named, fast_products
 from tta_pipeline.models.objective import Objective, fit_objective
 from tta_pipeline.models.resume import FORMAT, Journal, remove_states, state_file
 from tta_pipeline.models.search import Fit, search
@@ -107,7 +107,8 @@ def run(
             known = json.dumps(made_from | {"options": options}, sort_keys=True)
             return Journal(state, made_from=known, keeps_end=recipe.search is not None)
 
-        fitted = _fit_network(model, data, genes, seed=seed, config=recipe, journal=journal)
+        with fast_products(data.device):
+            fitted = _fit_network(model, data, genes, seed=seed, config=recipe, journal=journal)
     checkpoint = replace(fitted, attributes=fitted.attributes | {"name": name, "repeat": repeat, "fold": fold})
     artifacts.write_checkpoint(out, checkpoint, options=config.model_dump(mode="json"), inputs=sources)
     remove_states(out)
