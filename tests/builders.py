@@ -34,11 +34,13 @@ class Study:
         return list(table.loc[table["role"] == role, "patient_id"])
 
 
-def write_features_file(path: Path, features: np.ndarray) -> Path:
-    """A ready-made feature file: /features and nothing else."""
+def write_features_file(path: Path, features: np.ndarray, *, coords: np.ndarray | None = None) -> Path:
+    """A ready-made feature file: /features, and /coords where they are given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["features"] = features
+        if coords is not None:
+            file["coords"] = coords
     return path
 
 

@@ -63,6 +63,44 @@ def test_features_of_other_tools(tmp_path, name, write):
     np.testing.assert_allclose(found, FEATURES, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_coordinates_of_other_tools(tmp_path, layout):
+    name, write = LAYOUTS[layout]
+    write(tmp_path / name)
+    found = artifacts.read_coords(tmp_path / name, n_patches=N)
+    if name != "a.h5":
+        assert found is None
+    else:
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, COORDS * (256 if layout == "STAMP" else 1))
+
+
+@pytest.mark.parametrize(
+    ("coords", "found"),
+    [
+        (COORDS[:-1], r"int64 \(6, 2\)"),
+        (COORDS[:, :1], r"int64 \(7, 1\)"),
+        (COORDS.ravel(), r"int64 \(14,\)"),
+        (COORDS.astype("S4"), r"\|S4 \(7, 2\)"),
+        (np.where(COORDS == 3, np.nan, COORDS), r"float64 \(7, 2\), some of them NaN or infinite"),
+    ],
+)
+def test_coordinates_that_are_something_else(tmp_path, coords, found):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["features"], file["coords"] = FEATURES, coords
+    with pytest.raises(
+        ArtifactError, match=rf"a\.h5: expected coords of shape \(7, 2\), finite .*found {found}\. Make"
+    ):
+        artifacts.read_coords(tmp_path / "a.h5", n_patches=N)
+
+
+def test_a_file_of_features_alone_has_no_coordinates(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["features"] = FEATURES
+        file.create_group("coords")
+    assert artifacts.read_coords(tmp_path / "a.h5", n_patches=N) is None
+
+
 class Touches:
     """A pickle of it writes a file where it is unpickled."""
 

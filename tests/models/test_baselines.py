@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from tta_pipeline import model_sections
 from tta_pipeline.models import MODELS
@@ -22,8 +22,8 @@ BASELINES = [name for name in MODELS if name != "tta"]
 SMALL = {"hidden_dim": 8, "embedding_dim": 8, "attention_dim": 4, "feed_forward_dim": 16, "encoder_dim": 8}
 SMALL |= {"gene_hidden_dim": 12, "landmarks": 4, "attention_dropout": 0.0, "prototypes": 3, "part_patches": 4}
 SMALL |= {"image_dim": 8, "decoder_dim": 8}
-# Patches are laid out on a grid and averaged in segments, dealt out to parts, or neighbours, in the order of the bag.
-ORDERED = {"transmil", "cmta", "pibd", "mrepath", "ld-cvae"}
+# Patches are laid out on a grid, averaged in segments, or dealt out to parts, in the order of the bag.
+ORDERED = {"transmil", "cmta", "pibd", "ld-cvae"}
 NO_DROPOUT = dict.fromkeys(("dropout", "gene_dropout", "encoder_dropout", "block_dropout", "feed_forward_dropout"), 0.0)
 # A softmax does not change with a constant, hence neither does attention with the bias of its scores.
 IDLE = ("head.bias", "pooling.score.bias")
@@ -49,7 +49,14 @@ def batch(lengths: tuple[int, ...], seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     features = torch.randn(len(lengths), max(lengths), WIDTH, generator=generator)
-    return Batch(features, mask, torch.randn(len(lengths), GENES, generator=generator))
+    expression = torch.randn(len(lengths), GENES, generator=generator)
+    return Batch(features, mask, expression, places=scattered(mask, generator=generator))
+
+
+def scattered(mask: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Places of patches that are dealt out to two slides."""
+    slide = (torch.arange(mask.shape[1]) % 2.0).expand(mask.shape)
+    return torch.cat([slide[..., None], 100 * torch.randn(*mask.shape, 2, generator=generator)], dim=2)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +93,12 @@ def test_a_batch_is_its_patients_and_padding_is_nothing(architecture: str, outpu
     model, whole = build(architecture, outputs=outputs), batch((5, 1, 9))
     expected = model(whole).scores
     assert expected.shape == (3, outputs)
-    garbage = Batch(whole.features.masked_fill(~whole.mask[..., None], 1e6), whole.mask, whole.expression)
-    torch.testing.assert_close(model(garbage).scores, expected, rtol=0, atol=1e-6)
+    padding = ~whole.mask[..., None]
+    garbage = {"features": whole.features.masked_fill(padding, 1e6), "places": whole.places.masked_fill(padding, 1e6)}
+    torch.testing.assert_close(model(replace(whole, **garbage)).scores, expected, rtol=0, atol=1e-6)
     for row, length in enumerate((5, 1, 9)):
-        one = Batch(whole.features[row, None, :length], whole.mask[row, None, :length], whole.expression[row, None])
+        own = {name: getattr(whole, name)[row, None, :length] for name in ("features", "mask", "places")}
+        one = Batch(**own, expression=whole.expression[row, None])
         torch.testing.assert_close(model(one).scores, expected[[row]], rtol=0, atol=1e-6)
 
 
@@ -97,7 +106,8 @@ def test_a_batch_is_its_patients_and_padding_is_nothing(architecture: str, outpu
 def test_the_order_of_patches_does_not_matter(architecture: str) -> None:
     model, whole = build(architecture), batch((9, 9))
     order = torch.tensor([3, 1, 4, 0, 5, 8, 2, 6, 7])  # to flip them would leave PIBD's parts as they are
-    before, shuffled = model(whole).scores, Batch(whole.features[:, order], whole.mask, whole.expression)
+    before = model(whole).scores
+    shuffled = replace(whole, features=whole.features[:, order], places=whole.places[:, order])
     if architecture in ORDERED:
         assert not torch.isclose(model(shuffled).scores, before, rtol=0, atol=1e-5).any()
     else:
@@ -107,14 +117,14 @@ def test_the_order_of_patches_does_not_matter(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", BASELINES)
 def test_a_model_sees_its_modalities_and_nothing_else(architecture: str) -> None:
     model, whole = build(architecture), batch((9, 9))
-    other_patches = Batch(whole.features + 1, whole.mask, whole.expression)
-    other_genes = Batch(whole.features, whole.mask, whole.expression + 1)
+    other_patches = replace(whole, features=whole.features + 1)
+    other_genes = replace(whole, expression=whole.expression + 1)
     unused = whole.expression.clone()
     unused[:, 7] += 1
     before = model(whole).scores
     assert torch.equal(model(other_patches).scores, before) == ("histology" not in model.modalities)
     assert torch.equal(model(other_genes).scores, before) == ("genomics" not in model.modalities)
-    assert torch.equal(model(Batch(whole.features, whole.mask, unused)).scores, before)
+    assert torch.equal(model(replace(whole, expression=unused)).scores, before)
 
 
 @pytest.mark.parametrize("architecture", BASELINES)

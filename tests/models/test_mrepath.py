@@ -1,5 +1,6 @@
 """MRePath: its hyperedges, the weights of the modalities, its alignment."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.models.test_baselines import SETS, batch, build
-from tta_pipeline.models.batch import Batch
 from tta_pipeline.models.mrepath import MRePath, Rebalance
 
 LENGTHS = (9, 1, 4, 6)
@@ -28,7 +28,7 @@ def test_scores_are_those_of_the_formulas() -> None:
     for row, length in enumerate((9, 7)):
         features = whole.features[row, :length]
         hidden = F.relu6(_linear(model.patches[3], F.relu6(_linear(model.patches[0], features))))
-        incidence = _incidence(features)
+        incidence = _incidence(features, places=whole.places[row, :length])
         for number, layer in enumerate(model.convolutions):
             hidden = _diffused(layer, F.elu(hidden) if number else hidden, incidence)
         genes = _gene_tokens(model, whole.expression[row])
@@ -47,15 +47,16 @@ def _linear(layer: nn.Module, rows: Tensor) -> Tensor:
     return rows @ layer.weight.T + layer.bias
 
 
-def _incidence(features: Tensor) -> Tensor:
-    """Patches x hyperedges, the latter by features, then by order, five patches in each."""
+def _incidence(features: Tensor, *, places: Tensor) -> Tensor:
+    """Patches x hyperedges, the latter by features, then in space, five patches in each or all of a slide."""
     count = len(features)
     dense = torch.zeros(count, 2 * count)
-    nearer = torch.cdist(features.double(), features.double()).argsort(dim=1)[:, :5]  # the patch itself among them
-    for patch in range(count):
-        first = min(max(patch - 2, 0), count - 5)
-        dense[nearer[patch], patch] = 1
-        dense[first : first + 5, count + patch] = 1
+    apart = torch.cdist(places[:, 1:].double(), places[:, 1:].double())
+    apart = apart.masked_fill(places[:, None, 0] != places[None, :, 0], torch.inf)
+    for kind, distances in enumerate((torch.cdist(features.double(), features.double()), apart)):
+        for patch in range(count):
+            nearer = distances[patch].argsort()[:5]  # the patch itself among them
+            dense[nearer[distances[patch, nearer].isfinite()], kind * count + patch] = 1
     return dense
 
 
@@ -132,31 +133,36 @@ def test_what_a_convolution_gives_is_dropped_from_before_the_next() -> None:
     assert torch.equal(last[0], given[-1][1])
 
 
-def test_hyperedges_are_of_size_five_include_the_centre_and_stay_in_the_bag() -> None:
+def test_hyperedges_are_of_size_five_include_the_centre_and_stay_in_the_bag_or_on_the_slide() -> None:
     whole = batch(LENGTHS)
     graph = mrepath().hypergraph(whole)
     patches = sum(LENGTHS)
     owner = torch.tensor(LENGTHS).repeat_interleave(torch.tensor(LENGTHS))
     own = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
-    assert torch.equal(graph.size, owner.clamp_max(5).repeat(2))  # by features, then by order
+    slide = whole.places[whole.mask][:, 0]
+    on_slide = ((own[:, None] == own) & (slide[:, None] == slide)).sum(dim=1)
+    assert torch.equal(graph.size, torch.cat([owner, on_slide]).clamp_max(5))  # by features, then in space
     assert not torch.equal(graph.node[graph.edge < patches], graph.node[graph.edge >= patches])
     for edge in range(2 * patches):
         members, centre = graph.node[graph.edge == edge], edge % patches
         assert len(members.unique()) == len(members)
         assert centre in members
         assert (own[members] == own[centre]).all()
+        assert edge < patches or (slide[members] == slide[centre]).all()
 
 
-@pytest.mark.parametrize("neighbourhoods", [("features",), ("order",), ("features", "order")])
-def test_only_neighbours_by_order_see_the_order(neighbourhoods: tuple[str, ...]) -> None:
-    model, whole = mrepath(neighbourhoods=neighbourhoods), batch((12, 12))
-    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    shuffled = Batch(whole.features[:, order], whole.mask, whole.expression)
-    distances = (model(shuffled).scores - model(whole).scores).abs().flatten()
-    if "order" in neighbourhoods:
-        assert distances.min() > 1e-5
-    else:
-        assert distances.max() < 1e-6
+@pytest.mark.parametrize("neighbourhoods", [("features",), ("space",), ("features", "space")])
+def test_only_neighbours_in_space_see_where_patches_are_and_none_see_their_order(
+    neighbourhoods: tuple[str, ...],
+) -> None:
+    model, whole = mrepath(neighbourhoods=neighbourhoods), batch((30, 30))
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    elsewhere = replace(whole, places=whole.places[:, order])
+    shuffled = replace(elsewhere, features=whole.features[:, order])
+    before = model(whole).scores
+    torch.testing.assert_close(model(shuffled).scores, before, rtol=0, atol=1e-6)
+    distances = (model(elsewhere).scores - before).abs()
+    assert distances.min() > 1e-5 if "space" in neighbourhoods else distances.max() == 0
 
 
 def test_weights_sum_to_one_and_follow_confidence() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.test_baselines import GENES, NO_DROPOUT, SETS, WIDTH, build
+from tests.models.test_baselines import GENES, NO_DROPOUT, SETS, WIDTH, build, scattered
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import Batch, RiskModel
 from tta_pipeline.numerics.metrics import harrell_c
@@ -37,7 +37,7 @@ def cohort(planted: str, *, patients: int, seed: int) -> tuple[Batch, Tensor]:
     else:
         expression[:, SETS[0]] += 2 * risk[:, None]
     mask = torch.ones(patients, PATCHES, dtype=torch.bool)
-    return Batch(features, mask, expression), torch.exp(-risk)
+    return Batch(features, mask, expression, places=scattered(mask, generator=generator)), torch.exp(-risk)
 
 
 def train(model: RiskModel, whole: Batch, time_days: Tensor) -> None:

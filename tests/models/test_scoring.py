@@ -48,3 +48,23 @@ def test_a_nan_risk_names_its_patient() -> None:
     bags = {"good": np.ones((1, 1), np.float32), "bad": np.ones((1, 1), np.float32)}
     with pytest.raises(InputError, match="1 of 2 patients: bad"):
         score(Sum(), bags, np.array([[0], [np.nan]], dtype=np.float32))
+
+
+def test_places_are_those_of_the_patient() -> None:
+    class Leftmost(RiskModel):
+        def forward(self, batch: Batch) -> Output:
+            assert batch.places is not None
+            return Output(batch.places[..., 1].masked_fill(~batch.mask, torch.inf).amin(dim=1, keepdim=True))
+
+    places = {"A": np.array([[0, 7, 1], [0, 5, 1]], np.float32), "B": np.array([[0, 9, 1]], np.float32)}
+    found = scoring.score(
+        Leftmost(),
+        lambda name: np.ones((len(places[name]), 2), np.float32),
+        patient_id=["B", "A"],
+        n_patches=[1, 2],
+        expression=np.ones((2, 1), np.float32),
+        scaler=SCALER,
+        device=torch.device("cpu"),
+        places=places.__getitem__,
+    )
+    assert found.tolist() == [[9], [5]]

@@ -121,7 +121,8 @@ def _check_bags(options: config.Study, folder: Path, findings: Findings, *, sets
         return
     with findings.noting():
         patients = read_patients(**files, manifests=[], bad_slides=options.bad_slides)
-        bags = Bags(patients.values(), cache_gb=0, bad_slides=options.bad_slides)
+        with_places = any(MODELS[one.architecture].needs_places for one in options.networks.values())
+        bags = Bags(patients.values(), cache_gb=0, bad_slides=options.bad_slides, with_places=with_places)
         names, counts = list(bags.n_patches), np.array(list(bags.n_patches.values()))
         findings.say(
             f"features: ready-made, {bags.width} per patch; {counts.min():,} to {counts.max():,} patches per patient, "

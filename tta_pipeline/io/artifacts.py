@@ -181,12 +181,45 @@ def _read_hdf5_features(path: Path) -> tuple[NDArray[Any], int | None]:
         if found is None:
             raise ArtifactError(f"{path}: expected a dataset named {' or '.join(_FEATURES)}, found {sorted(file)}.")
         coords = file.get("coords")
-        try:
-            return found[()], coords.shape[-2] if isinstance(coords, h5py.Dataset) and coords.ndim >= 2 else None
-        except OSError as error:
-            raise ArtifactError(
-                f"{path}: {found.name} cannot be read ({error}): the file is damaged. Make it again."
-            ) from error
+        n_coords = coords.shape[-2] if isinstance(coords, h5py.Dataset) and coords.ndim >= 2 else None
+        return _whole(found, path=path), n_coords
+
+
+def read_coords(path: Path, *, n_patches: int) -> NDArray[np.float32] | None:
+    """Coordinates (n, 2) of a slide's patches, x and y in the file's own unit; None where the file has none.
+
+    They are `coords` (n, 2) or (1, n, 2) of an HDF5 file, level-0 pixels in ours; other kinds of files have none.
+
+    Raises
+    ------
+    ArtifactError
+        They are no finite numbers, or not two for each of `n_patches`.
+    """
+    if path.suffix in feature_arrays.SUFFIXES:
+        return None
+    with hdf5.open_hdf5(path) as file:
+        if not isinstance(file.get("coords"), h5py.Dataset):
+            return None
+        coords = np.asarray(_whole(file["coords"], path=path))
+    if coords.ndim == 3 and coords.shape[0] == 1:
+        coords = coords[0]  # (n, 2)
+    numbers = np.issubdtype(coords.dtype, np.integer) or np.issubdtype(coords.dtype, np.floating)
+    if coords.shape != (n_patches, 2) or not numbers or not np.isfinite(coords).all():
+        raise ArtifactError(
+            f"{path}: expected coords of shape ({n_patches}, 2), finite numbers, found {coords.dtype} {coords.shape}"
+            f"{', some of them NaN or infinite' if numbers and not np.isfinite(coords).all() else ''}. Make the file "
+            "again, or leave coords out of it."
+        )
+    return coords.astype(np.float32)
+
+
+def _whole(dataset: h5py.Dataset, *, path: Path) -> Any:
+    try:
+        return dataset[()]
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: {dataset.name} cannot be read ({error}): the file is damaged. Make it again."
+        ) from error
 
 
 def write_pathways(path: Path, pathways: Pathways, *, options: Mapping[str, Any], inputs: Provenance) -> None:

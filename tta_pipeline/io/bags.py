@@ -15,6 +15,7 @@ from tta_pipeline.io.study import Patient
 
 log = logging.getLogger(__name__)
 Bag = NDArray[np.floating[Any]]
+Rows = slice | NDArray[np.int64]
 
 
 class Bags:
@@ -28,6 +29,8 @@ class Bags:
         Memory for bags, in GB of 1e9 bytes and in their stored type; a bag that does not fit is read again.
     bad_slides
         With policy "exclude", up to `limit` files that cannot be used are left out, and logged.
+    with_places
+        Read where patches are, too. That is kept for all of them, 8 bytes a patch, and taken from `cache_gb`.
 
     Raises
     ------
@@ -37,11 +40,20 @@ class Bags:
         Files of two widths, or more bad slides than the limit.
     """
 
-    def __init__(self, patients: Iterable[Patient], *, cache_gb: float, bad_slides: config.BadSlides):
+    def __init__(
+        self,
+        patients: Iterable[Patient],
+        *,
+        cache_gb: float,
+        bad_slides: config.BadSlides,
+        with_places: bool = False,
+    ):
+        self.with_places = with_places
         self._bad_slides = bad_slides
         self._free_bytes = cache_gb * 1e9
         self._cache: dict[str, Bag] = {}
         self._files: dict[str, tuple[Path, ...]] = {}
+        self._coords: dict[Path, NDArray[np.float32]] = {}
         self._first: tuple[Path, int] | None = None
         self.excluded: dict[str, str] = {}
         self.n_patches: dict[str, int] = {}
@@ -62,11 +74,24 @@ class Bags:
         return _stack([artifacts.read_features(path) for path in self._files[patient_id]])
 
     def draw(self, patient_id: str, *, count: int, generator: np.random.Generator) -> Bag:
-        """`count` patches without replacement, in their stored order; a shorter bag whole."""
-        bag = self.read(patient_id)
-        if len(bag) <= count:
-            return bag
-        return bag[np.sort(generator.choice(len(bag), size=count, replace=False, shuffle=False))]
+        """The features of the patches that `rows` draws, in their stored type."""
+        return self.read(patient_id)[self.rows(patient_id, count=count, generator=generator)]
+
+    def rows(self, patient_id: str, *, count: int, generator: np.random.Generator) -> Rows:
+        """Which patches of a bag to take: `count` without replacement, in their stored order; a shorter bag whole."""
+        n_patches = self.n_patches[patient_id]
+        if n_patches <= count:
+            return slice(None)
+        return np.sort(generator.choice(n_patches, size=count, replace=False, shuffle=False))
+
+    def places(self, patient_id: str) -> NDArray[np.float32]:
+        """Of each patch that `read` gives, the slide's number among the patient's own, x and y: (patches, 3).
+
+        The unit is that of the slide's file, level-0 pixels in ours. Patches of a file without coordinates stand in a
+        row, one step apart, in the order of the file.
+        """
+        slides = [self._coords[path] for path in self._files[patient_id]]
+        return np.concatenate([np.insert(coords, 0, number, axis=1) for number, coords in enumerate(slides)])
 
     def _open(self, patient: Patient) -> None:
         slides = {path: features for path in patient.features if (features := self._features(path)) is not None}
@@ -82,6 +107,8 @@ class Bags:
     def _features(self, path: Path) -> Bag | None:
         try:
             features = artifacts.read_features(path)
+            if self.with_places:
+                self._coords[path] = _coords(path, n_patches=len(features))
         except ArtifactError as error:
             if self._bad_slides.policy == "fail":
                 raise
@@ -93,6 +120,7 @@ class Bags:
                 f"expected features of one width, found {width} in {first} and {features.shape[1]} in {path}. "
                 "Extract all slides with one encoder."
             )
+        self._free_bytes -= self._coords[path].nbytes if self.with_places else 0
         return features
 
     def _leave_out(self, path: Path, *, reason: str) -> None:
@@ -103,6 +131,13 @@ class Bags:
                 f"expected at most bad_slides.limit = {self._bad_slides.limit} slides left out, found "
                 f"{len(self.excluded)}: {reason} Mend the slides, or raise the limit."
             )
+
+
+def _coords(path: Path, *, n_patches: int) -> NDArray[np.float32]:
+    coords = artifacts.read_coords(path, n_patches=n_patches)
+    if coords is None:
+        return np.column_stack([np.arange(n_patches), np.zeros(n_patches)]).astype(np.float32)
+    return coords
 
 
 def _stack(slides: list[Bag]) -> Bag:

@@ -13,13 +13,13 @@ class MRePath(MultiHead):
     architecture: Literal["mrepath"]
     hidden_dim: int = Field(256, ge=1, description="width of tokens")
     gene_hidden_dim: int = Field(1024, ge=1, description="hidden width of each gene set's net")
-    neighbourhoods: tuple[Literal["features", "order"], ...] = Field(
-        ("features", "order"),
+    neighbourhoods: tuple[Literal["features", "space"], ...] = Field(
+        ("features", "space"),
         min_length=1,
-        description="hyperedges of each patch: with the patches whose features are nearest; with those beside it in "
-        "the order of the bag, in place of those beside it on the slide as published",
+        description="hyperedges of each patch: with the patches whose features are nearest; with those nearest on its "
+        "slide by the `coords` of the feature file, or in the order of a file that has none",
     )
-    neighbours: int = Field(4, ge=2, multiple_of=2, description="patches beside the first one of a hyperedge")
+    neighbours: int = Field(4, ge=1, description="patches beside the first one of a hyperedge")
     convolutions: int = Field(3, ge=0, description="convolutions on the hypergraph")
     heads: int = Field(4, ge=1, description="heads of the attention; they divide hidden_dim")
     feed_forward_dim: int = Field(512, ge=1, description="hidden width of the net between the attentions")

@@ -30,6 +30,9 @@ class Batch:
     summarised: features are no patches but what the model's `summarise` made of whole bags, (batch, tokens, width).
     event, time_bin: (batch,) bool and int64 in [0, B), outcomes of training patients, for a model that asks for them by
         `outcome_bins`; None at all other times, so that no risk can be made of them.
+    places: (batch, patches, 3) float32, for a model that asks for them by `needs_places`: number of the slide among the
+        patient's own, then x and y in a unit of the slide's own; None for all other models. What stands under a False
+        of the mask never changes a result.
     """
 
     features: Tensor
@@ -39,6 +42,7 @@ class Batch:
     summarised: bool = False
     event: Tensor | None = None
     time_bin: Tensor | None = None
+    places: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -49,6 +53,7 @@ class Batch:
             expression=self.expression.to(device),
             event=None if self.event is None else self.event.to(device),
             time_bin=None if self.time_bin is None else self.time_bin.to(device),
+            places=None if self.places is None else self.places.to(device),
         )
 
 
@@ -74,11 +79,13 @@ class RiskModel(nn.Module):
     modalities: "histology", "genomics": what of a batch the risk depends on.
     summarises: it reads no patches, but what `summarise` makes of each whole bag: once per patient, not in every step.
     outcome_bins: B where training needs the event and time bin of each patient, in B bins; None where it does not.
+    needs_places: it reads on which slide each patch is, and where.
     """
 
     modalities: tuple[str, ...]
     outcome_bins: int | None = None
     summarises: bool = False
+    needs_places: bool = False
 
     def check_patients(self, patient_id: Sequence[str], *, n_patches: Sequence[int]) -> None:
         """Raise InputError, with names, where the model cannot take patients with so many patches in a pass."""
@@ -111,6 +118,7 @@ def collate(
     scaler: Scaler,
     device: torch.device,
     summarised: bool = False,
+    places: Sequence[NDArray[np.float32]] | None = None,
 ) -> Batch:
     """Pad bags to the longest, move them in their stored type, then scale in float32.
 
@@ -122,15 +130,12 @@ def collate(
         (batch, genes), not yet standardised.
     scaler
         `gene_mean`, `gene_scale`, and where features are standardised `feature_mean`, `feature_scale`.
+    places
+        Per patient (patches, 3), as in `Batch`, for a model that needs them.
     """
-    longest = max(len(bag) for bag in bags)
-    stored = np.result_type(*bags)
-    padded = np.zeros((len(bags), longest, bags[0].shape[1]), dtype=stored)
-    for row, bag in zip(padded, bags, strict=True):
-        row[: len(bag)] = bag
     lengths = torch.tensor([len(bag) for bag in bags])
-    mask = torch.arange(longest) < lengths[:, None]  # (batch, patches)
-    features = torch.from_numpy(padded).to(device).float()
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (batch, patches)
+    features = _padded(bags).to(device).float()
     if "feature_mean" in scaler and not summarised:
         mean = torch.from_numpy(scaler["feature_mean"]).to(device)
         features = (features - mean) / torch.from_numpy(scaler["feature_scale"]).to(device)
@@ -141,4 +146,14 @@ def collate(
         expression=torch.from_numpy(standardised.astype(np.float32)).to(device),
         patient_id=tuple(patient_id),
         summarised=summarised,
+        places=None if places is None else _padded(places).to(device),
     )
+
+
+def _padded(bags: Sequence[NDArray[np.floating[Any]]]) -> Tensor:
+    """Arrays (patches, d) under each other, (batch, patches, d), with zeros where one is shorter than the longest."""
+    longest = max(len(bag) for bag in bags)
+    padded = np.zeros((len(bags), longest, bags[0].shape[1]), dtype=np.result_type(*bags))
+    for row, bag in zip(padded, bags, strict=True):
+        row[: len(bag)] = bag
+    return torch.from_numpy(padded)

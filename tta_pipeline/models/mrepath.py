@@ -12,7 +12,7 @@ from tta_pipeline.models.dropout import Dropout, dropout
 from tta_pipeline.models.gene_nets import Genes
 from tta_pipeline.models.sheaf import Hypergraph, SheafConvolution
 from tta_pipeline.models.token_blocks import blank, masked_mean
-from tta_pipeline.numerics.neighbours import nearest, window
+from tta_pipeline.numerics.neighbours import nearest, nearest_in_place
 
 _SUREST = 1e-6  # least -log of a confidence
 
@@ -81,9 +81,10 @@ class Alignment(nn.Module):
 class MRePath(RiskModel):
     """Hypergraph learning with rebalanced modalities.
 
-    For each patch one hyperedge with the patches whose features are nearest, and one with those beside it in the order
-    of the bag, which stands for the published one in space: a batch has no coordinates, but tiles are kept row by row.
-    Bags that are too small for a hyperedge have all of their patches in it.
+    For each patch one hyperedge with the patches of the bag whose features are nearest, and one with those that are
+    nearest on its slide. Patches of two slides are never neighbours in space: where a slide is too small for a
+    hyperedge, all of its patches are in it, and so are those of a bag that is too small for one by features.
+    A slide without coordinates is taken for a row of patches in the order of its file.
 
     References
     ----------
@@ -92,6 +93,7 @@ class MRePath(RiskModel):
     """
 
     modalities = ("genomics", "histology")
+    needs_places = True
 
     def __init__(
         self, options: model_sections.MRePath, *, feature_dim: int, pathways: list[NDArray[np.int64]], outputs: int = 1
@@ -144,14 +146,16 @@ class MRePath(RiskModel):
         return out
 
     def hypergraph(self, batch: Batch) -> Hypergraph:
-        """Hyperedges of the real patches of all bags, one after another: by features, then by order."""
+        """Hyperedges of the real patches of all bags, one after another: by features, then in space."""
         mask, count = batch.mask, self.options.neighbours
         number = (mask.flatten().cumsum(dim=0) - 1).view(mask.shape)  # of a patch among those of all bags
         members, valid = [], []
         for kind in self.options.neighbourhoods:
-            found, there = (
-                nearest(batch.features, mask=mask, count=count) if kind == "features" else window(mask, count=count)
-            )
+            if kind == "features":
+                found, there = nearest(batch.features, mask=mask, count=count)
+            else:
+                assert batch.places is not None
+                found, there = nearest_in_place(batch.places, mask=mask, count=count)
             own = number.gather(1, found.flatten(1)).view(found.shape)[mask]  # (patches of all bags, members)
             missing = 1 + count - own.shape[1]
             members.append(F.pad(own, (0, missing)))

@@ -22,6 +22,7 @@ def score(
     expression: NDArray[np.float32],
     scaler: Scaler,
     device: torch.device,
+    places: Callable[[str], NDArray[np.float32]] | None = None,
 ) -> NDArray[np.float64]:
     """Scores of each patient from the bag that `read` gives; the model is left in evaluation mode.
 
@@ -36,6 +37,8 @@ def score(
         (patients,), sizes of those bags; of no use where the model summarises them.
     expression
         (patients, genes), not yet standardised.
+    places
+        Patient identifier -> (patches, 3), as in `Batch`, where the patches of `read` are; for a model that needs it.
 
     Returns
     -------
@@ -58,6 +61,7 @@ def score(
             scaler=scaler,
             device=device,
             summarised=model.summarises,
+            places=None if places is None else [places(name) for name in names],
         )
         with torch.no_grad():
             output: Output = model(batch)

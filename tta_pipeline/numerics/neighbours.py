@@ -1,6 +1,9 @@
 """The nearest other tokens of each token of a bag."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 _CHUNK_ENTRIES = 2**24  # distances worked on at a time
@@ -48,24 +51,41 @@ def _others(points: Tensor, *, mask: Tensor, count: int) -> tuple[Tensor, Tensor
     return index, values.isfinite() & mask[..., None]
 
 
-def window(mask: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
-    """The 1 + `count` tokens in a row that a token is in the middle of, moved inside where a bag ends.
+def nearest_in_place(places: Tensor, *, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The token itself, then its `count` nearest others on the same slide; all others where a slide has fewer.
+
+    Tokens of different slides are never neighbours. Of others that are equally far, a search tree of the sorted points
+    takes some, always the same whatever the order of the tokens: only tokens in one place are told apart by it.
 
     Parameters
     ----------
+    places : (batch, n, 3), finite where the mask is True: number of the slide, then x and y in any unit of the slide.
     mask : (batch, n) bool, True where a token is real.
-    count : even, at least 0.
+    count : at least 0.
 
     Returns
     -------
     index, valid
-        (batch, n, 1 + count) each, as `nearest` gives them, but in the order of the bag.
+        (batch, n, 1 + count) each, as `nearest` gives them.
     """
-    rank = mask.cumsum(dim=1) - 1  # (batch, n), among the real
-    lengths = mask.sum(dim=1, keepdim=True)
-    first = torch.minimum(rank - count // 2, lengths - 1 - count).clamp_min(0)
-    place = first[..., None] + torch.arange(1 + count, device=mask.device)
-    valid = (place < lengths[..., None]) & mask[..., None]
-    order = (~mask).to(torch.int8).argsort(dim=1, stable=True)  # real ones first
-    index = order.gather(1, place.where(valid, 0).flatten(1)).view(place.shape)
-    return index, valid
+    index = np.zeros((*mask.shape, 1 + count), dtype=np.int64)
+    valid = np.zeros(index.shape, dtype=np.bool_)
+    for row, (bag, real) in enumerate(zip(places.cpu().numpy(), mask.cpu().numpy(), strict=True)):
+        for slide in np.unique(bag[real, 0]):
+            members = np.flatnonzero(real & (bag[:, 0] == slide))
+            found = members[_nearest_points(bag[members, 1:], count=count)]  # (members, 1 + most)
+            index[row, members, : found.shape[1]] = found
+            valid[row, members, : found.shape[1]] = True
+    return torch.from_numpy(index).to(mask.device), torch.from_numpy(valid).to(mask.device)
+
+
+def _nearest_points(points: NDArray[np.float32], *, count: int) -> NDArray[np.int64]:
+    """Of points (n, 2), itself and the nearest others, (n, 1 + most) with `most` the lesser of `count` and n - 1."""
+    order = np.lexsort((points[:, 0], points[:, 1]))
+    itself = np.arange(len(points))
+    _, found = cKDTree(points[order]).query(points[order], k=np.arange(1, 2 + min(count, len(points) - 1)))
+    found = np.take_along_axis(found, np.argsort(found != itself[:, None], axis=1, kind="stable"), axis=1)
+    found[:, 0] = itself  # it is not found where many are in its place
+    nearest = np.empty_like(found)
+    nearest[order] = order[found]
+    return nearest

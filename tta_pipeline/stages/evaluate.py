@@ -1,6 +1,7 @@
 """Risks of the test patients of one fold, from all their patches."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from tta_pipeline.config import BadSlides, Evaluate, Train, describe
 from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
-from tta_pipeline.io.bags import Bags
+from tta_pipeline.io.bags import Bag, Bags, Rows
 from tta_pipeline.io.fold import Group, digests, require, select
 from tta_pipeline.model_sections import Architecture, Model, Tabular
 from tta_pipeline.models import MODELS
@@ -94,7 +95,8 @@ def run(
         excluded: dict[str, str] = {}
         sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
     else:
-        bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
+        with_places = MODELS[model.architecture].needs_places
+        bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides, with_places=with_places)
         _check_width(bags, attributes, trained=trained, slides=slides)
         test = select(ids, patients=known, bags=bags, pathways=genes)
         found = _by_network(model, checkpoint, test, bags=bags, genes=genes, trained=trained, config=config)
@@ -125,12 +127,26 @@ def _by_network(
     network = _restore(model, checkpoint, genes, outputs=objective.outputs, trained=trained).to(device)
     network.check_patients(test.patient_id, n_patches=np.minimum(test.n_patches, config.max_patches).tolist())
 
-    def bag(patient_id: str) -> NDArray[np.floating[Any]]:
+    def rows(patient_id: str) -> Rows:
         generator = np.random.default_rng([config.seed, zlib.crc32(patient_id.encode())])
-        return bags.draw(patient_id, count=config.max_patches, generator=generator)
+        return bags.rows(patient_id, count=config.max_patches, generator=generator)
 
-    read = reader(network, bag, scaler=checkpoint.scaler, device=device)
-    scoring = _Scoring(network, objective, test=test, read=read, scaler=checkpoint.scaler, device=device, config=config)
+    def bag(patient_id: str) -> Bag:
+        return bags.read(patient_id)[rows(patient_id)]
+
+    def places(patient_id: str) -> NDArray[np.float32]:
+        return bags.places(patient_id)[rows(patient_id)]
+
+    scoring = _Scoring(
+        network,
+        objective,
+        test=test,
+        read=reader(network, bag, scaler=checkpoint.scaler, device=device),
+        places=places if bags.with_places else None,
+        scaler=checkpoint.scaler,
+        device=device,
+        config=config,
+    )
     with fast_products(device):
         scores, exchanged = scoring.scores(), scoring.exchanged()
     return {
@@ -142,12 +158,16 @@ def _by_network(
 
 @dataclass(frozen=True)
 class _Scoring:
-    """A trained model and the test patients that it scores; `read` gives what the model reads of a patient's bag."""
+    """A trained model and the test patients that it scores.
+
+    read: what the model reads of a patient's bag. places: of the same patches, for a model that needs them.
+    """
 
     network: RiskModel
     objective: Objective
     test: Group
     read: Read
+    places: Callable[[str], NDArray[np.float32]] | None
     scaler: Scaler
     device: torch.device
     config: Evaluate
@@ -159,6 +179,7 @@ class _Scoring:
         own = np.arange(len(self.test))
         bags_of, genes_of = own if histology is None else histology, own if genomics is None else genomics
         owner_of = dict(zip(self.test.patient_id, (self.test.patient_id[row] for row in bags_of), strict=True))
+        places = self.places
         return score(
             self.network,
             lambda patient_id: self.read(owner_of[patient_id]),
@@ -167,6 +188,7 @@ class _Scoring:
             expression=self.test.expression[genes_of],
             scaler=self.scaler,
             device=self.device,
+            places=None if places is None else lambda patient_id: places(owner_of[patient_id]),
         )
 
     def exchanged(self) -> dict[str, Floats]:

@@ -94,7 +94,16 @@ def run(
         sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
     else:
         recipe = recipe_of(model, config)
-        data = _read(known, genes, splits=splits, repeat=repeat, fold=fold, config=recipe, bad_slides=bad_slides)
+        data = _read(
+            known,
+            genes,
+            splits=splits,
+            repeat=repeat,
+            fold=fold,
+            config=recipe,
+            bad_slides=bad_slides,
+            with_places=MODELS[model.architecture].needs_places,
+        )
         fingerprints = [hdf5.fingerprint(path) for path in [*sources.values(), *manifests]]
         made_from = {
             "code": [__version__, FORMAT, torch.__version__, data.device.type],
@@ -123,12 +132,13 @@ def _read(
     fold: int,
     config: Train,
     bad_slides: BadSlides,
+    with_places: bool,
 ) -> Data:
     """Patients of each part that the recipe reads, and what is fitted on the training part for any network."""
     read = ("train", "validation", *(["test"] if config.checkpoint == "published" else []))
     roles = {role: study.read_role(splits, repeat=repeat, fold=fold, role=role) for role in read}
     wanted = require([one for ids in roles.values() for one in ids], patients=known, bad_slides=bad_slides)
-    bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides)
+    bags = Bags(wanted, cache_gb=config.cache_gb, bad_slides=bad_slides, with_places=with_places)
     groups = {role: select(ids, patients=known, bags=bags, pathways=genes) for role, ids in roles.items()}
     _check(groups, config=config)
     train = groups.pop("train")

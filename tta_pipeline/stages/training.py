@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tta_pipeline.config import Train
 from tta_pipeline.errors import DivergedError
-from tta_pipeline.io.bags import Bags
+from tta_pipeline.io.bags import Bag, Bags
 from tta_pipeline.io.fold import Group
 from tta_pipeline.models.batch import Batch, Output, RiskModel, Scaler, collate
 from tta_pipeline.models.epoch import Epoch
@@ -145,10 +145,7 @@ def _batches(data: Data, *, seed: int, epoch: int, config: Train) -> Iterator[tu
     def load(index: int) -> Batch:
         rows = members[index]
         names = [data.train.patient_id[row] for row in rows]
-        if data.summary is None:
-            bags = [data.bags.draw(one, count=config.patches, generator=generators[index]) for one in names]
-        else:
-            bags = [data.summary(one) for one in names]
+        bags, places = _drawn(data, names, count=config.patches, generator=generators[index])
         batch = collate(
             bags,
             data.train.expression[rows],
@@ -156,6 +153,7 @@ def _batches(data: Data, *, seed: int, epoch: int, config: Train) -> Iterator[tu
             scaler=data.scaler,
             device=data.device,
             summarised=data.summary is not None,
+            places=places,
         )
         return _with_outcomes(batch, data, rows=rows)
 
@@ -166,6 +164,19 @@ def _batches(data: Data, *, seed: int, epoch: int, config: Train) -> Iterator[tu
             if index + 1 < len(members):
                 coming = reader.submit(load, index + 1)
             yield members[index], batch
+
+
+def _drawn(
+    data: Data, names: Sequence[str], *, count: int, generator: np.random.Generator
+) -> tuple[list[Bag], list[NDArray[np.float32]] | None]:
+    """What the network reads of each patient, and the places of the same patches where it needs them."""
+    if data.summary is not None:
+        return [data.summary(one) for one in names], None
+    rows = [data.bags.rows(one, count=count, generator=generator) for one in names]
+    bags = [data.bags.read(one)[own] for one, own in zip(names, rows, strict=True)]
+    if not data.bags.with_places:
+        return bags, None
+    return bags, [data.bags.places(one)[own] for one, own in zip(names, rows, strict=True)]
 
 
 def _with_outcomes(batch: Batch, data: Data, *, rows: NDArray[np.int64]) -> Batch:
@@ -221,6 +232,7 @@ def score_group(network: RiskModel, data: Data, group: Group) -> NDArray[np.floa
         expression=group.expression,
         scaler=data.scaler,
         device=data.device,
+        places=data.bags.places if data.bags.with_places else None,
     )
 
 
