@@ -95,6 +95,22 @@ def test_a_risk_that_is_no_number_is_named_with_its_file(tmp_path, value):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_exchanged_risk_that_is_no_number_is_named_with_its_file_and_modality(tmp_path):
+    given = write_study(tmp_path, models=("tta",))
+
+    def change(found):
+        risks = found.exchanged["genomics"].copy()
+        risks[1, 4], risks[2, 5] = np.nan, np.inf
+        return {"exchanged": {"genomics": risks}}
+
+    rewrite(given, change=change, folds=[2])
+    wanted = (
+        r"tta/r0_f2_s0\.h5: expected finite risks with the genomics of another patient, .* 2 of 20 .*Evaluate again"
+    )
+    with pytest.raises(ArtifactError, match=wanted):
+        report.run(**given, out=tmp_path / "out", config=CONFIG)
+
+
 def test_horizons_beyond_everything_that_is_known(tmp_path):
     late = {"horizons_days": np.array([365.0, 1e5]), "curve_days": np.array([365.0, 1e5])}
 

@@ -49,8 +49,8 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     InputError
         There are none, two for one fit, or some with other horizons or another number of exchanges.
     ArtifactError
-        A file is missing or damaged, lacks an attribute, or holds an outcome or risk that is no finite
-        number, or a survival that is no probability.
+        A file is missing or damaged, lacks an attribute, or holds an outcome or risk, be it with a modality
+        of another patient, that is no finite number, or a survival that is no probability.
     """
     if not paths:
         raise InputError("--evaluated: expected the artifacts of the evaluate stage, found none.")
@@ -182,6 +182,7 @@ def _require(attributes: Mapping[str, object], names: Iterable[str], *, path: Pa
 
 def _test_part(found: artifacts.Predictions, *, path: Path) -> Fold:
     _check_survival(found, path=path)
+    _check_exchanged(found, path=path)
     try:
         check_outcomes(risk=found.risk, time_days=found.time_days, event=found.event)
     except InputError as error:
@@ -202,6 +203,16 @@ def _check_survival(found: artifacts.Predictions, *, path: Path) -> None:
             raise ArtifactError(
                 f"{path}: expected predicted survival in [0, 1], or NaN where there is none, found others for {bad} "
                 f"of {len(predicted)} patients. Train and evaluate again."
+            )
+
+
+def _check_exchanged(found: artifacts.Predictions, *, path: Path) -> None:
+    for modality, risks in found.exchanged.items():
+        bad = int((~np.isfinite(risks)).any(axis=0).sum())
+        if bad:
+            raise ArtifactError(
+                f"{path}: expected finite risks with the {modality} of another patient, found NaN or infinity for "
+                f"{bad} of {len(found.risk)} patients. Evaluate again."
             )
 
 
