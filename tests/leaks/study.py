@@ -1,7 +1,7 @@
 """A small study as a user brings it, taken through the stages; what is planted, poisoned or put in another order."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -44,17 +44,18 @@ class Raw:
     sets: dict[str, list[str]] = field(default_factory=lambda: dict(SETS))
 
 
-def draw(*, patients: int = 40, planted: bool = False) -> Raw:
-    """Patients with one or two slides of 3 to 9 patches; nothing but what is planted has to do with outcomes.
+def draw(*, patients: int = 40, planted: bool = False, patches: tuple[int, int] = (3, 9), noise: int = 0) -> Raw:
+    """Patients with one or two slides of some patches; nothing but what is planted has to do with outcomes.
 
-    planted: minus the logarithm of the time is written into the genes of a set, a feature and the age.
+    planted: minus the logarithm of the time is written into the genes of a set, a feature and the age. patches: fewest
+    and most of a slide, or of half of a patient's only one. noise: how many covariates there are beside age and stage.
     """
     generator = np.random.default_rng(0)
     ids = [f"P{number:03d}" for number in range(patients)]
     time_days = np.round(generator.exponential(1000, patients), 1) + 1
     age = generator.uniform(30, 80, patients)
     expression = generator.standard_normal((patients, GENES)).round(3)
-    lengths = generator.integers(3, 10, (patients, 2))
+    lengths = generator.integers(patches[0], patches[1] + 1, (patients, 2))
     features = [generator.standard_normal((int(sum(two)), WIDTH)) for two in lengths]
     if planted:
         leak = -np.log(time_days)
@@ -70,6 +71,7 @@ def draw(*, patients: int = 40, planted: bool = False) -> Raw:
         bags |= {f"{name}-{slide}": (name, one.astype(np.float16)) for slide, one in enumerate(slides)}
     outcome = {"time_days": time_days, "event": np.arange(patients) % 3 != 0, "age": age.round(2)}
     outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, patients)]
+    outcome |= {f"noise{number:02d}": generator.standard_normal(patients).round(3) for number in range(noise)}
     genes = [f"G{number:02d}" for number in range(GENES)]
     second = expression[:, 0] + np.random.default_rng(1).standard_normal(patients).round(3) - 1
     table = pd.DataFrame(np.column_stack([expression, second]), index=ids, columns=[*genes, "G00"])
@@ -112,7 +114,7 @@ def write(raw: Raw, folder: Path) -> config.Inputs:
         expression_layout="genes-in-rows",
         gene_names=None,
         gene_sets=folder / "sets.gmt",
-        covariates=("age", "stage"),
+        covariates=tuple(raw.outcome.columns.drop(["time_days", "event"])),
     )
 
 
@@ -143,10 +145,11 @@ def _taken(study: Study, stage: Callable[..., None]) -> dict[str, Any]:
     return {name: file for name, file in files.items() if name in signature(stage).parameters}
 
 
-def fit(study: Study, architecture: str, **options: Any) -> Path:
-    """The artifact of the train stage of fold 0."""
+def fit(study: Study, architecture: str, *, own: Mapping[str, Any] | None = None, **options: Any) -> Path:
+    """The artifact of the train stage of fold 0; `own` are options of the model, of those that its section has."""
     section = ARCHITECTURES[architecture]
     known = OPTIONS.get(architecture) or {key: value for key, value in SMALL.items() if key in section.model_fields}
+    known = known | {key: value for key, value in (own or {}).items() if key in section.model_fields}
     out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
     train.run(
         **_taken(study, train.run),

@@ -160,6 +160,22 @@ def test_roles_of_one_repeat(grouped: bool) -> None:
             assert abs((role == VALIDATION).sum() - 0.25 * (role != TEST).sum()) <= 2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_sites_of_one_patient_each_are_shared_out_like_patients(seed: int) -> None:
+    event, _ = cohort(seed, patients=60, events=20)
+    site = 10 * np.random.default_rng(seed).permutation(60)
+    roles = draw_roles(
+        event=event, time_days=times(event), group=site, folds=5, validation_fraction=0.25, seed=[seed, 0]
+    )
+    assert (np.sum([role == TEST for role in roles], axis=0) == 1).all()
+    for role in roles:
+        sides = [set(site[role == name]) for name in (TRAIN, VALIDATION, TEST)]
+        assert sum(map(len, sides)) == len(set.union(*sides)) == 60
+        assert (role[event] == TEST).sum() == 4
+        assert (role[~event] == TEST).sum() == 8
+        assert all(event[role == name].any() for name in (TRAIN, VALIDATION))
+
+
 def test_no_validation_part_when_its_fraction_is_zero() -> None:
     event, _ = cohort(0)
     for role in draw_roles(event=event, time_days=times(event), group=None, folds=3, validation_fraction=0, seed=[0]):

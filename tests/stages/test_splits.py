@@ -75,6 +75,17 @@ def test_sites_never_cross_roles(tmp_path: Path) -> None:
     assert set(table["role"]) == {"train", "validation", "test"}
 
 
+def test_each_patient_may_be_a_site_of_their_own(tmp_path: Path) -> None:
+    patients = write_patients(tmp_path, sites=100)
+    assert tables.read_table(patients, columns=tables.PATIENTS)["site"].nunique() == 60
+    table = run(patients, folds=5, repeats=2, group_by_site=True)
+    assert (table.groupby(["repeat", "fold", "patient_id"]).size() == 1).all()
+    tested = table[table["role"] == "test"].groupby(["repeat", "patient_id"]).size()
+    assert len(tested) == 2 * 60
+    assert (tested == 1).all()
+    assert (tables.read_table(tmp_path / "parts.tsv", columns=tables.PARTS)["shared_sites"] == 0).all()
+
+
 def test_few_test_events_are_warned_of_with_their_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         run(write_patients(tmp_path, n=60), folds=2, validation_fraction=0)
