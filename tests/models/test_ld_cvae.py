@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.models.test_baselines import WIDTH, batch, build
 from tta_pipeline import model_sections
@@ -42,6 +43,53 @@ def normal(shape: tuple[int, ...], seed: int) -> Normal:
 
 def learns(module: nn.Module) -> bool:
     return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+
+
+@pytest.mark.parametrize("image_dim", [None, 8])
+@pytest.mark.parametrize("genes_at_test", [True, False])
+@torch.no_grad()
+def test_scores_are_those_of_the_formulas(image_dim: int | None, genes_at_test: bool) -> None:
+    """One patient at a time, from the weights alone; but for TransMIL's body, and MCAT where it is given tokens."""
+    model, whole = ld_cvae(outputs=4, image_dim=image_dim, genes_at_test=genes_at_test).double(), batch((9, 5))
+    for parameter in model.parameters():
+        parameter.add_(0.2 * torch.randn(parameter.shape))  # biases and norms too
+    whole = replace(whole, features=whole.features.double(), expression=whole.expression.double())
+    for row, length in enumerate((9, 5)):
+        one = Batch(whole.features[row, None, :length], whole.mask[row, None, :length], whole.expression[row, None])
+        image_mean, image_variance = _image_latent(model, one.features[0])
+        gene_mean, gene_variance = _gene_latent(model, model.body.genes(one.expression)[0])
+        precision, common = 1 + 1 / image_variance, image_mean / image_variance
+        if genes_at_test:
+            precision, common = precision + 1 / gene_variance, common + gene_mean / gene_variance
+        own, (first, _, second) = model.differentiation.own, model.differentiation.decoder
+        rebuilt = []
+        for weight, bias in zip(own.weight, own.bias, strict=True):
+            mean = (common / precision @ weight + bias)[: len(common)]
+            rebuilt.append(_linear(second, F.elu(_linear(first, torch.cat([mean, image_mean])))))
+        expected = model.body.scores(one, genes=torch.stack(rebuilt)[None])
+        torch.testing.assert_close(model(whole).scores[[row]], expected)
+
+
+def _linear(layer: nn.Module, rows: Tensor) -> Tensor:
+    return rows @ layer.weight.T + layer.bias
+
+
+def _image_latent(model: LDCVAE, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance by two class tokens; features enter as they are, with a 0, or through one layer."""
+    wide = model.options.image_dim is None
+    tokens = F.pad(features, (0, 1)) if wide else F.relu(_linear(model.image.embedding[0], features))
+    summary, _, _ = model.image.body(tokens[None])
+    first, second = summary[0].chunk(2)
+    return _linear(model.image.mean, first), _linear(model.image.log_variance, second).exp()
+
+
+def _gene_latent(model: LDCVAE, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance by two queries in front of the tokens, through one post-norm layer with GELU."""
+    layer, tokens = model.genomics.layer.layer, torch.cat([model.genomics.queries, tokens])
+    mixed, _ = layer.self_attn(tokens, tokens, tokens)
+    tokens = layer.norm1(tokens + mixed)
+    tokens = layer.norm2(tokens + _linear(layer.linear2, F.gelu(_linear(layer.linear1, tokens))))
+    return tokens[0], tokens[1].exp()
 
 
 def test_no_gene_influences_what_is_said_of_patients_whose_genes_are_missing() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.models.test_baselines import SETS, WIDTH, batch, build
+from tests.models.test_baselines import NO_DROPOUT, SETS, WIDTH, batch, build
 from tta_pipeline import model_sections
 from tta_pipeline.models.batch import Batch, Output
 from tta_pipeline.models.pibd import PIBD
@@ -60,6 +60,19 @@ def test_labels_cannot_reach_a_risk_and_evaluation_is_deterministic() -> None:
     assert torch.equal(plain.scores, model(whole).scores)
     for shift in (0, 1):
         assert torch.equal(model(labelled(whole, shift=shift)).scores, plain.scores)
+
+
+def test_patients_who_differ_in_their_outcomes_alone_differ_in_training_and_not_in_evaluation() -> None:
+    """The head can read the outcome from the prototype: a training loss that falls says nothing of patches or genes."""
+    model, one = pibd(samples=10**30, **NO_DROPOUT), batch((4,))  # one part; means of samples as good as means
+    alike = Batch(one.features.expand(16, -1, -1), one.mask.expand(16, -1), one.expression.expand(16, -1))
+    rows = torch.arange(16)
+    alike = replace(alike, event=rows % 2 == 0, time_bin=rows // 2 % 4)  # each of eight outcomes twice
+    evaluated = model(alike).scores
+    torch.testing.assert_close(evaluated, evaluated[:1].expand(16, -1))
+    first, second = model.train()(alike).scores.detach().split(8)
+    torch.testing.assert_close(first, second)
+    assert (torch.pdist(first) > 1e-4).all()
 
 
 def test_training_without_outcomes_is_our_own_mistake() -> None:
@@ -116,6 +129,18 @@ def test_bound_of_information_is_its_formula(joint: bool) -> None:
     constant, alone = bound(x, torch.ones(5, 1, 4), weight=weight), bound(x[:1], y[:1], weight=torch.ones(1, 1))
     torch.testing.assert_close(constant[0], nothing, rtol=0, atol=1e-6)  # nothing to know
     torch.testing.assert_close(alone[0], nothing, rtol=0, atol=1e-6)  # nobody to compare with
+
+
+@torch.no_grad()
+def test_a_bound_below_zero_is_zero_in_the_paper_and_itself_as_released() -> None:
+    x, y, weight = torch.randn(5, 1, 3), torch.randn(5, 1, 4), torch.full((5, 1), 0.2)
+    found = {}
+    for joint in (False, True):
+        torch.manual_seed(0)
+        bound = InformationBound(3, hidden=6, out=4, joint=joint)
+        found[joint] = [bound(x, sign * y, weight=weight)[0] for sign in (1, -1)]  # the bound is odd in y
+    assert sum(found[True]) == pytest.approx(0, abs=1e-6)
+    assert found[False] == [one.clamp_min(0) for one in found[True]]
 
 
 def test_who_is_trained_by_bound_and_fit() -> None:
@@ -184,6 +209,19 @@ def test_block_reads_its_context_as_attention_does() -> None:
     read, _ = attention(block.norm_in(own), context, context, key_padding_mask=padding)
     expected = own + read
     torch.testing.assert_close(found, expected + block.perceptron(expected))
+
+
+def test_attention_is_left_out_for_whole_bags_and_keeps_its_mean() -> None:
+    torch.manual_seed(0)
+    block, bags = SharedBlock(8, heads=2, dropout=0.0).train(), 4000
+    block.drop_path, block.perceptron = 0.2, torch.nn.Identity()  # which gives what was read twice
+    tokens = torch.randn(1, 3, 8).expand(bags, -1, -1)
+    projected = block.project(tokens, mask=torch.ones(bags, 3, dtype=torch.bool))
+    found = block(tokens, query=projected.query, context=[projected]) / 2 - tokens
+    attended = block.eval()(tokens, query=projected.query, context=[projected]) / 2 - tokens
+    left_out = (found == 0).all(dim=(1, 2))
+    assert float(left_out.float().mean()) == pytest.approx(0.2, abs=0.02)
+    torch.testing.assert_close(found[~left_out], attended[~left_out] / 0.8)
 
 
 def test_released_divides_auxiliary_terms_by_the_batch_and_takes_deviations_for_variances() -> None:

@@ -21,8 +21,8 @@ CHANCE = 0.5 * (2 * (2 * FRESH + 5) / (9 * FRESH * (FRESH - 1))) ** 0.5
 OPTIONS: dict[str, dict[str, Any]] = {
     "tta": {"shared_dim": 8, "heads": 2},
     "pibd": {"part_patches": PATCHES},
-    # The agreement, and at so small a width the prior, keep from the rebuilt tokens what patches do not know of genes.
-    "ld-cvae": {"agreement_weight": 0.0, "prior_weight": 0.0},
+    # At a width of 8 the agreement and the prior keep from the rebuilt tokens what patches do not know of genes.
+    "ld-cvae": {"hidden_dim": 64, "encoder_dim": 64, "decoder_dim": 64},
 }
 
 
