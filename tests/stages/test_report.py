@@ -259,7 +259,10 @@ def test_the_page_says_what_the_tables_say(study):
     scores = read(out, "scores_summary")
     assert set(scores["model"]) == set(read(out, "summary")["model"])
     for row in scores[scores["metric"] == "uno_c"].to_dict("records"):
-        assert f"<td>{row['mean']:.3f} ± {row['std_folds']:.3f}" in text
+        cell = f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})<br>± {row['std_folds']:.3f}"
+        assert f"<td>{cell}" in text
+    for row in read(out, "metrics").to_dict("records"):
+        assert f"<td>{row['c_index']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})</td>" in text
     assert "median risk of the fold's training patients" in text.replace("&#39;", "'")
     (said,) = read(out, "warnings")["warning"]
     assert said.startswith("No difference is shown in 1 of 1 pairs of models")
@@ -294,7 +297,7 @@ def test_the_page_names_the_endpoint_and_the_files_but_no_folder(study, tmp_path
     report.run(**given, out=tmp_path, config=CONFIG, inputs=Inputs(**files, **named))
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert f"Endpoint: <code>{endpoint}</code>; Clinical table: <code>clinical.tsv</code>;" in text
-    assert "Gene sets: <code>gene_sets.tsv</code>." in text
+    assert "Gene sets: <code>gene_sets.tsv</code>; Intervals: <code>95%, percentiles of 100 bootstrap" in text
     assert "somebody" not in text
 
 
