@@ -31,6 +31,7 @@ class SlurmWorkflow(Workflow):
         fixed += ["--workflow-profile", str(profile), "--configfile", str(self.configfile), "--jobs", "4"]
         # The profile's patience is for jobs of hours.
         fixed += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"]
+        fixed += ["--max-jobs-per-timespan", "100/1s"]
         return [str(self.python), "-m", "snakemake", *fixed, *arguments]
 
     def environment(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Workflow:
 
     def command(self, *arguments: str) -> list[str]:
         fixed = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder), "--cores", "2"]
+        fixed += ["--max-jobs-per-timespan", "100/1s"]  # as many seconds does the end of a run wait
         return [sys.executable, "-m", "snakemake", *fixed, "--configfile", str(self.configfile), *arguments]
 
     def environment(self) -> dict[str, str]:
