@@ -251,7 +251,7 @@ def test_the_page_says_what_the_tables_say(study):
     _, out = study
     text = (out / "index.html").read_text(encoding="utf-8")
     for row in read(out, "summary").to_dict("records"):
-        assert f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})" in text
+        assert f"{row['c_pooled']:.3f} {_interval(row['c_low'], row['c_high'])}" in text
         assert f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}" in text
     assert "C of the true risk" in text
     assert "Uno&#39;s C" in text
@@ -259,10 +259,10 @@ def test_the_page_says_what_the_tables_say(study):
     scores = read(out, "scores_summary")
     assert set(scores["model"]) == set(read(out, "summary")["model"])
     for row in scores[scores["metric"] == "uno_c"].to_dict("records"):
-        cell = f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})<br>± {row['std_folds']:.3f}"
-        assert f"<td>{cell}" in text
+        cell = f"<td>{row['mean']:.3f} ± {row['std_folds']:.3f}<br>"
+        assert f"{cell}{_interval(row['low'], row['high'])}" in text
     for row in read(out, "metrics").to_dict("records"):
-        assert f"<td>{row['c_index']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})</td>" in text
+        assert f"<td>{row['c_index']:.3f} {_interval(row['c_low'], row['c_high'])}</td>" in text
     assert "median risk of the fold's training patients" in text.replace("&#39;", "'")
     (said,) = read(out, "warnings")["warning"]
     assert said.startswith("No difference is shown in 1 of 1 pairs of models")
@@ -279,6 +279,10 @@ def test_the_page_says_what_the_tables_say(study):
         ["small", "9", "1", "0", "8", "M0, M1, M2, M3, M4, M5, …"],
         ["HYPOXIA", "20", "18", "2", "2", "VEGFA, PDK1"],
     ]
+
+
+def _interval(low: float, high: float) -> str:
+    return f'<span class="interval">({low:.3f} to {high:.3f})</span>'
 
 
 @pytest.mark.parametrize(
