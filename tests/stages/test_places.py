@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.builders import WIDTH, Study, write_features_file, write_study
+from tests.stages.test_evaluate import evaluated
 from tta_pipeline import config
 from tta_pipeline.io import artifacts
-from tta_pipeline.io.artifacts import Predictions
 from tta_pipeline.model_sections import Architecture, MeanPool, MRePath
 from tta_pipeline.models.batch import Batch, Output, RiskModel
 from tta_pipeline.models.mean_pool import MeanPool as MeanPoolNetwork
 from tta_pipeline.models.mrepath import MRePath as MRePathNetwork
-from tta_pipeline.stages import evaluate, train
+from tta_pipeline.stages import train
 
 SMALL = MRePath(architecture="mrepath", hidden_dim=8, gene_hidden_dim=8, feed_forward_dim=8)
 POOLED = MeanPool(architecture="mean-pool", hidden_dim=8)
@@ -68,18 +68,6 @@ def trained(study: Study, model: Architecture, *, patches: int = 4) -> Path:
         bad_slides=config.BadSlides(),
     )
     return out
-
-
-def evaluated(study: Study, **options: Any) -> Predictions:
-    out = study.folder / "evaluate.h5"
-    evaluate.run(
-        trained=study.folder / "train.h5",
-        **study.inputs,  # type: ignore[arg-type]
-        out=out,
-        config=config.Evaluate(**{"device": "cpu"} | options),
-        bad_slides=config.BadSlides(),
-    )
-    return artifacts.read_predictions(out)
 
 
 def test_places_are_those_of_the_patches_in_training_and_evaluation(
