@@ -3,7 +3,8 @@
     python -m benchmarks.study_table runs/stad
 
 C-index over folds and pooled, Uno's C, integrated Brier score, and the modalities whose exchange costs C. Below stand
-the number of pairs of models that differ, what the report warns of, and the C-index of the true risk where it is known.
+the number of pairs of models that differ, the spread over seeds, what the report warns of, and the C-index of the true
+risk where it is known.
 """
 
 import argparse
@@ -16,9 +17,9 @@ from tta_pipeline.io import report_tables, tables
 HEAD = (
     "model",
     "C, mean ± std over folds",
-    "C, pooled (95 % interval)",
-    "Uno's C",
-    "integrated Brier",
+    "C, pooled (interval)",
+    "Uno's C (interval)",
+    "integrated Brier (interval)",
     "modalities whose exchange costs C",
 )
 
@@ -35,7 +36,7 @@ def cells(row: pd.Series, scores: pd.DataFrame, modalities: pd.DataFrame) -> lis
         str(row["model"]),
         f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}",
         f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})",
-        *(f"{scores.loc[metric, 'mean']:.3f}" for metric in ("uno_c", "ibs")),
+        *("{mean:.3f} ({low:.3f} to {high:.3f})".format(**scores.loc[metric]) for metric in ("uno_c", "ibs")),
         ", ".join(sorted(used)) or ("none shown" if len(modalities) else ""),
     ]
 

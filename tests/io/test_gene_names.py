@@ -68,7 +68,7 @@ def test_a_matrix_has_the_symbols_of_the_table(tmp_path: Path, table: Path) -> N
     path.write_text("id,ENSG00000170312.17,MUT,CDC2\np1,1,2,3\np2,4,5,9\n")
     inputs = Inputs(slides=path, clinical=path, gene_sets=path, expression=path, gene_names=table)
     assert read_genes(inputs) == ["ENSG00000170312", "MUT", "CDC2"]
-    assert read_expression(inputs, genes={"CDK1"})["CDK1"].tolist() == [3, 9], "the row of the larger mean"
+    assert read_expression(inputs, genes={"CDK1"})["CDK1"].tolist() == [2, 6.5], "the mean of its two rows"
 
 
 def test_another_table(tmp_path: Path) -> None:
