@@ -16,7 +16,7 @@ from tta_pipeline.io import report_tables, tables
 
 HEAD = (
     "model",
-    "C, mean ± std over folds",
+    "C, mean ± std over folds (over seeds)",
     "C, pooled (interval)",
     "Uno's C (interval)",
     "integrated Brier (interval)",
@@ -31,10 +31,11 @@ def read(report: Path, name: str) -> pd.DataFrame:
 
 def cells(row: pd.Series, scores: pd.DataFrame, modalities: pd.DataFrame) -> list[str]:
     """The cells of one model: its row of the summary, its scores by metric, its rows of the check of modalities."""
+    over_seeds = f" ({row['c_std_seeds']:.3f})" if row["n_seeds"] > 1 else ""
     used = modalities.loc[modalities["verdict"] == "used", "modality"]
     return [
         str(row["model"]),
-        f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}",
+        f"{row['c_mean']:.3f} ± {row['c_std_folds']:.3f}{over_seeds}",
         f"{row['c_pooled']:.3f} ({row['c_low']:.3f} to {row['c_high']:.3f})",
         *("{mean:.3f} ({low:.3f} to {high:.3f})".format(**scores.loc[metric]) for metric in ("uno_c", "ibs")),
         ", ".join(sorted(used)) or ("none shown" if len(modalities) else ""),
