@@ -73,7 +73,7 @@ def draw(*, patients: int = 40, planted: bool = False, patches: tuple[int, int] 
     outcome["stage"] = np.array(["I", "II", "III"])[generator.integers(0, 3, patients)]
     outcome |= {f"noise{number:02d}": generator.standard_normal(patients).round(3) for number in range(noise)}
     genes = [f"G{number:02d}" for number in range(GENES)]
-    second = expression[:, 0] + np.random.default_rng(1).standard_normal(patients).round(3) - 1
+    second = expression[:, 0] - 1
     table = pd.DataFrame(np.column_stack([expression, second]), index=ids, columns=[*genes, "G00"])
     return Raw(pd.DataFrame(outcome, index=ids), table, bags)
 
