@@ -13,6 +13,7 @@ from snakemake.utils import update_config
 from tests.conftest import ROOT
 from tta_pipeline import config, manual, model_sections
 from tta_pipeline.errors import InputError
+from tta_pipeline.model_sections import Stacked, Tabular
 from tta_pipeline.model_sections.published import PUBLISHED
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.tabular import TABULAR
@@ -250,10 +251,45 @@ def test_a_model_that_is_no_network_takes_no_recipe(tmp_path: Path, own: dict[st
         config.load(write(tmp_path, MINIMAL | {"models": models}))
 
 
+@pytest.mark.parametrize(
+    ("risks_of", "message"),
+    [
+        (["a", "c"], r"models: sum: risks_of: expected some of the models without risks_of \(a, b\), found c"),
+        (["a", "other"], r"models: sum: risks_of: expected some of the models without risks_of \(a, b\), found other"),
+        (["a"], "risks_of: Tuple should have at least 2 items"),
+        (["a", "a"], "risks_of: expected each model once, found a, a"),
+    ],
+)
+def test_risks_are_of_other_models(tmp_path: Path, risks_of: list[str], message: str) -> None:
+    models: dict[str, dict[str, object]] = {"a": {}, "b": {}, "sum": {"architecture": "risk-sum", "risks_of": risks_of}}
+    models["other"] = {"architecture": "risk-sum", "risks_of": ["a", "b"]}
+    with pytest.raises(InputError, match=message):
+        config.load(write(tmp_path, MINIMAL | {"models": models}))
+
+
+def test_what_a_study_trains_for_models_that_read_risks(tmp_path: Path) -> None:
+    models = {"a": {}, "b": {}, "c": {}, "sum": {"architecture": "risk-sum", "risks_of": ["c", "a"]}}
+    report = {"without": ["a"]}
+    study = config.load(write(tmp_path, MINIMAL | {"models": models, "report": report}))
+    assert study.reported == ("b", "c", "sum")
+    assert study.read_by_others == ("a", "c")
+    assert [study.risks_of(name) for name in models] == [(), (), (), ("c", "a")]
+    without = config.load(write(tmp_path, MINIMAL | {"models": models, "report": {"without": ["sum"]}}))
+    assert without.read_by_others == ()
+
+
+def test_risks_of_models_that_were_chosen_on_the_test_part_are_refused(tmp_path: Path) -> None:
+    models = {"a": {"train": {"checkpoint": "published"}}, "b": {}}
+    models["sum"] = {"architecture": "risk-sum", "risks_of": ["a", "b"]}
+    with pytest.raises(InputError, match="sum: risks_of: expected models whose epoch is not chosen on the test"):
+        config.load(write(tmp_path, MINIMAL | {"models": models}))
+
+
 def test_the_baselines_add_to_any_study(tmp_path: Path) -> None:
     baselines = yaml.safe_load((ROOT / "config" / "baselines.yaml").read_text(encoding="utf-8"))
     models = config.load(write(tmp_path, MINIMAL | baselines)).models
-    wanted = {name for name in model_sections.ARCHITECTURES if name != "clinical-cox"}  # which needs inputs.covariates
+    left_out = {"clinical-cox", "clinical-plus", "risk-sum"}  # they need inputs.covariates, or more trainings
+    wanted = {name for name in model_sections.ARCHITECTURES if name not in left_out}
     assert {model.architecture for model in models.values()} == wanted
 
 
@@ -269,6 +305,9 @@ def test_the_workflow_and_the_report_know_the_models_that_are_no_networks() -> N
     rules = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
     named = re.findall(r"^TABULAR = \{(.+)\}$", rules, flags=re.MULTILINE)[0]
     assert set(re.findall(r'"([a-z-]+)"', named)) == set(TABULAR)
-    reading = {name for name in TABULAR if model_sections.ARCHITECTURES[name](architecture=name).needs_covariates}
-    assert reading == {result_tables._OF_COVARIATES}
-    assert f'["architecture"] == "{result_tables._OF_COVARIATES}"' in rules
+    sections = {name: model_sections.ARCHITECTURES[name] for name in TABULAR}
+    reading = [name for name, one in sections.items() if issubclass(one, Tabular) and one.needs_covariates]
+    named = ", ".join(f'"{name}"' for name in reading)
+    assert f'["architecture"] in ({named})' in rules
+    alone = [name for name in reading if not issubclass(sections[name], Stacked)]
+    assert alone == [result_tables._OF_COVARIATES]

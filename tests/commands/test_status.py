@@ -99,6 +99,36 @@ def test_a_study_of_which_nothing_has_run(study: Path, capsys: pytest.CaptureFix
     assert said[-1].endswith("report: none yet")
 
 
+def test_trainings_inside_of_training_parts_are_jobs_of_their_own(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of b alone, whose risks `plus` reads; it is trained on every fold, though the report leaves it out."""
+    content = yaml.safe_load((study / "study.yaml").read_text())
+    content["models"]["plus"] = {"architecture": "clinical-plus", "risks_of": ["b"]}
+    content["inputs"]["covariates"] = ["age"]
+    content |= {"report": {"without": ["b"]}}
+    content["splits"]["inner_folds"] = 3
+    (study / "study.yaml").write_text(yaml.safe_dump(content))
+    results = study / "results"
+    finish(study)
+    (results / "inner_splits.tsv").write_bytes((results / "splits.tsv").read_bytes())
+    os.utime(results / "inner_splits.tsv", (1, 1))
+    for fold in range(2 * 3):
+        touch(results / "inner_train" / "b" / f"r0_f{fold}_s0.h5", second=3)
+        touch(results / "inner_evaluate" / "b" / f"r0_f{fold}_s0.h5", second=4)
+    for fold in range(2):
+        touch(results / "train" / "plus" / f"r0_f{fold}_s0.h5", second=5)
+        touch(results / "evaluate" / "plus" / f"r0_f{fold}_s0.h5", second=6)
+    said = said_of(study, capsys)
+    assert (said["inner_train"], said["inner_evaluate"]) == ("6 done", "6 done")
+    assert (said["train"], said["evaluate"]) == ("6 done", "6 done")
+    os.utime(results / "inner_evaluate" / "b" / "r0_f4_s0.h5", (9, 9))  # of the second fold
+    said = said_of(study, capsys)
+    assert (said["train"], said["evaluate"]) == ("5 done, 1 outdated", "5 done, 1 outdated")
+    os.utime(results / "evaluate" / "b" / "r0_f0_s0.h5", (9, 9))
+    assert said_of(study, capsys)["evaluate"] == "4 done, 2 outdated"
+
+
 def test_done_begun_failed_and_missing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin(study)
     with pytest.raises(InputError) as caught:

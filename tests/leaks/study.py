@@ -16,16 +16,19 @@ from tests.models.test_baselines import SMALL
 from tta_pipeline import config
 from tta_pipeline.io import artifacts, tables
 from tta_pipeline.io.artifacts import Predictions
-from tta_pipeline.model_sections import ARCHITECTURES
+from tta_pipeline.model_sections import ARCHITECTURES, Stacked
 from tta_pipeline.stages import cohort, evaluate, pathways, splits, train
 
-GENES, WIDTH = 12, 6
+GENES, WIDTH, INNER = 12, 6, 2
 SETS = {"LATE": ["G04", "G03", "G05"], "FIRST": ["G00", "G01", "G02", "G03"], "OTHER": ["G11", "G06", "G09", "G08"]}
 # Options of an architecture; one that is not named here takes those of SMALL that its section has.
 OPTIONS: dict[str, dict[str, Any]] = {
     "tta": {"hidden_dim": 8, "shared_dim": 8, "prototypes": 3, "heads": 2},
     "survival-forest": {"trees": 100, "min_samples_leaf": 5},
+    "clinical-plus": {"risks_of": ("snn",)},
+    "risk-sum": {"risks_of": ("mean-pool", "snn")},
 }
+STACKED = [name for name, section in ARCHITECTURES.items() if issubclass(section, Stacked)]  # of architectures' names
 QUICK = {"epochs": 2, "batch_size": 8, "patches": 4, "bins": 2, "learning_rate": 0.01, "device": "cpu"}
 
 
@@ -123,8 +126,13 @@ def prepare(raw: Raw, folder: Path) -> Study:
     inputs = write(raw, folder / "raw")
     cohort.run(out=folder, inputs=inputs, config=config.Cohort(), bad_slides=config.BadSlides())
     read_genes(folder, inputs)
-    drawn = config.Splits(folds=3, validation_fraction=0.25)
-    splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=folder / "parts.tsv", config=drawn)
+    splits.run(
+        patients=folder / "patients.tsv",
+        out=folder / "splits.tsv",
+        parts=folder / "parts.tsv",
+        inner=folder / "inner_splits.tsv",
+        config=config.Splits(folds=3, validation_fraction=0.25, inner_folds=INNER),
+    )
     return Study(folder, list(raw.outcome.index))
 
 
@@ -146,18 +154,53 @@ def _taken(study: Study, stage: Callable[..., None]) -> dict[str, Any]:
 
 
 def fit(study: Study, architecture: str, *, own: Mapping[str, Any] | None = None, **options: Any) -> Path:
-    """The artifact of the train stage of fold 0; `own` are options of the model, of those that its section has."""
+    """The artifact of the train stage of fold 0; `own` are options of the model, of those that its section has.
+
+    For a model that reads risks, the models that give them are trained before, on fold 0 and inside of it.
+    """
+    out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
+    if architecture not in STACKED:
+        return _fit(study, architecture, out=out, own=own, **options)
+    # None of them may choose its epoch on the patients of whom it gives risks.
+    theirs = {key: value for key, value in options.items() if value != "published"}
+    inner, risks = study.folder / "inner_splits.tsv", []
+    for base in OPTIONS[architecture]["risks_of"]:
+        _fit(study, base, out=_base(out, base), own=own, **theirs)
+        for fold in range(INNER):
+            trained = _fit(study, base, out=_base(out, base, fold), own=own, splits=inner, fold=fold, **theirs)
+            risks.append(_predict(study, trained, out=trained.with_suffix(".risks.h5"), splits=inner))
+    return _fit(study, architecture, out=out, own=own, inner_splits=inner, risks=risks, **options)
+
+
+def _base(trained: Path, name: str, fold: int | None = None) -> Path:
+    """The artifact of a model whose risks another reads, of the same fold or of one inside of it."""
+    return trained.with_name(f"{trained.stem}-{name}{'' if fold is None else f'-inner{fold}'}.h5")
+
+
+def _fit(
+    study: Study,
+    architecture: str,
+    *,
+    out: Path,
+    own: Mapping[str, Any] | None,
+    fold: int = 0,
+    inner_splits: Path | None = None,
+    risks: Sequence[Path] = (),
+    splits: Path | None = None,
+    **options: Any,
+) -> Path:
     section = ARCHITECTURES[architecture]
     known = OPTIONS.get(architecture) or {key: value for key, value in SMALL.items() if key in section.model_fields}
     known = known | {key: value for key, value in (own or {}).items() if key in section.model_fields}
-    out = study.folder / f"{'-'.join([architecture, *map(str, options.values())])}.h5"
     train.run(
-        **_taken(study, train.run),
+        **_taken(study, train.run) | ({} if splits is None else {"splits": splits}),
         repeat=0,
-        fold=0,
+        fold=fold,
         seed=0,
-        name="small",
+        name=architecture,
         out=out,
+        inner_splits=inner_splits,
+        risks=list(risks),
         model=section(architecture=architecture, **known),  # type: ignore[arg-type]
         config=config.Train.model_validate(QUICK | options),
         bad_slides=config.BadSlides(),
@@ -168,14 +211,21 @@ def fit(study: Study, architecture: str, *, own: Mapping[str, Any] | None = None
 def predict(study: Study, trained: Path) -> Predictions:
     """What the evaluate stage says of the test patients."""
     out = study.folder / "evaluate.h5"
+    bases = artifacts.read_checkpoint(trained).attributes["model"].get("risks_of", [])
+    risks = [_predict(study, _base(trained, one), out=out.with_name(f"risks-{one}.h5")) for one in bases]
+    return artifacts.read_predictions(_predict(study, trained, out=out, risks=risks))
+
+
+def _predict(study: Study, trained: Path, *, out: Path, splits: Path | None = None, risks: Sequence[Path] = ()) -> Path:
     evaluate.run(
         trained=trained,
-        **_taken(study, evaluate.run),
+        **_taken(study, evaluate.run) | ({} if splits is None else {"splits": splits}),
         out=out,
         config=config.Evaluate(device="cpu", exchanges=0),
         bad_slides=config.BadSlides(),
+        risks=list(risks),
     )
-    return artifacts.read_predictions(out)
+    return out
 
 
 def content(path: Path) -> dict[str, str]:

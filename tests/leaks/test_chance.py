@@ -29,6 +29,7 @@ REPEATS_LEAK = 12  # enough for an interval that a leak is outside of
 FALSE_ALARM = 0.001  # probability that any of the architectures fails without a leak
 CHEAP = ["mlp", "mean-pool"]
 OTHERS = [one for one in ARCHITECTURES if one not in CHEAP]
+MAY_LEAK = [one for one in OTHERS if one not in made.STACKED]  # those that read risks refuse to train on test patients
 LEARN = {"learning_rate": 0.02, "warmup_fraction": 0.0, "weight_decay": 0.0, "batch_size": 16}
 # A model that has learnt little foretells nobody, leak or not: dealt outcomes are trained on until they are known.
 BY_HEART = LEARN | {"epochs": 40, "batch_size": 64, "patches": 100, "schedule": "constant", "bins": 8}
@@ -170,7 +171,7 @@ def test_dealt_outcomes_that_are_known_by_heart_are_foretold_by_chance_in_every_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", OTHERS)
+@pytest.mark.parametrize("architecture", MAY_LEAK)
 def test_dealt_outcomes_of_test_patients_who_are_trained_on_are_foretold_by_every_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:

@@ -60,6 +60,47 @@ def test_the_order_of_patients_does_not_matter(tmp_path: Path, group_by_site: bo
     assert run(write_patients(tmp_path, order=1), group_by_site=group_by_site).equals(expected)
 
 
+def run_inner(patients: Path, **options: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The splits, and those inside of their training parts."""
+    out, inner = patients.parent / "splits.tsv", patients.parent / "inner_splits.tsv"
+    drawn = Splits.model_validate(options)
+    splits.run(patients=patients, out=out, parts=out.with_name("parts.tsv"), inner=inner, config=drawn)
+    return tables.read_table(out, columns=tables.SPLITS), tables.read_table(inner, columns=tables.SPLITS)
+
+
+@pytest.mark.parametrize("group_by_site", [False, True])
+def test_inner_folds_cut_the_training_part_and_nothing_else(tmp_path: Path, group_by_site: bool) -> None:
+    patients = write_patients(tmp_path, n=90, sites=30)
+    outer, inner = run_inner(patients, folds=3, repeats=2, inner_folds=4, group_by_site=group_by_site)
+    site = tables.read_table(patients, columns=tables.PATIENTS).set_index("patient_id")["site"]
+    assert len(inner[["repeat", "fold"]].drop_duplicates()) == 2 * 3 * 4
+    for (repeat, fold), own in outer.groupby(["repeat", "fold"]):
+        known = own[own["role"] != "test"].set_index("patient_id")["role"]
+        tested = []
+        for part in range(int(fold) * 4, int(fold) * 4 + 4):
+            rows = inner[(inner["repeat"] == repeat) & (inner["fold"] == part)].set_index("patient_id")["role"]
+            assert set(rows.index) == set(known.index)
+            assert set(rows.index[rows == "validation"]) == set(known.index[known == "validation"])
+            tested += list(rows.index[rows == "test"])
+            sites = {role: set(site[rows.index[rows == role]]) for role in ("train", "test")}
+            assert not group_by_site or not sites["train"] & sites["test"]
+        assert sorted(tested) == sorted(known.index[known == "train"])
+
+
+def test_inner_splits_change_nothing_of_the_others_nor_with_the_order(tmp_path: Path) -> None:
+    expected = run(write_patients(tmp_path))
+    outer, inner = run_inner(write_patients(tmp_path))
+    assert outer.equals(expected)
+    again = run_inner(write_patients(tmp_path, order=1))
+    assert inner.equals(again[1])
+
+
+def test_a_training_part_that_cannot_be_cut_is_named(tmp_path: Path) -> None:
+    patients = write_patients(tmp_path, every=10)
+    with pytest.raises(InputError, match=r"splits\.inner_folds: 5: repeat 0, fold 0: .* at least 5 events"):
+        run_inner(patients, folds=3)
+
+
 def test_more_repeats_keep_the_first_ones(tmp_path: Path) -> None:
     patients = write_patients(tmp_path)
     one, three = run(patients, repeats=1), run(patients, repeats=3)

@@ -20,7 +20,11 @@ OPTIONS = {
     "clinical-cox": {},
     "elastic-net": {"penalties": 10},
     "survival-forest": {"trees": 20, "min_samples_leaf": 5},
+    "clinical-plus": {"risks_of": ["one", "two"]},
+    "risk-sum": {"risks_of": ["one", "two"]},
 }
+STACKED = ["clinical-plus", "risk-sum"]
+INNER = 3
 
 
 @pytest.fixture
@@ -33,6 +37,7 @@ def study(tmp_path: Path) -> Study:
     expression[:, 1:5] = 0.2 * expression[:, 1:5] + 3 * expression[:, :1]  # the first set carries the risk of gene 0
     write_pathways(tmp_path / "pathways.h5", ids=written.patient_id, expression=expression)
     write_covariates(written)
+    write_risks(written)
     return written
 
 
@@ -44,7 +49,67 @@ def write_covariates(study: Study, *, names: tuple[str, ...] = ("age", "sex", "g
     tables.write_table(study.folder / "covariates.tsv", table, columns=tables.COVARIATES)
 
 
-def trained(study: Study, architecture: str, *, covariates: bool = True, seed: int = 0, **options: Any) -> Checkpoint:
+def write_risks(study: Study) -> None:
+    """What the models `one` and `two` say of the training patients, by parts, and of the test patients."""
+    train, validation = study.ids("train"), study.ids("validation")
+    rows = [
+        (0, part, one, "validation" if one in validation else "test" if row % INNER == part else "train")
+        for part in range(INNER)
+        for row, one in enumerate([*train, *validation])
+    ]
+    inner = study.folder / "inner_splits.tsv"
+    tables.write_table(inner, pd.DataFrame(rows, columns=list(tables.SPLITS)), columns=tables.SPLITS)
+    for name in ("one", "two"):
+        for part in range(INNER):
+            write_predictions(study, name, train[part::INNER], fold=part, splits=inner, zero=100.0 * part)
+        write_predictions(study, name, study.ids("test"), fold=0, splits=study.folder / "splits.tsv", zero=0.0)
+
+
+def write_predictions(
+    study: Study, name: str, ids: list[str], *, fold: int, splits: Path, zero: float, **attributes: object
+) -> Path:
+    """A risk of each patient that gene 0 makes, noise and a zero of the fit's own."""
+    genes = artifacts.read_pathways(study.folder / "pathways.h5")
+    rows = [genes.patient_id.index(one) for one in ids]
+    noise = np.random.default_rng([len(name), fold, ord(name[0])]).standard_normal(len(ids))
+    found = artifacts.Predictions(
+        patient_id=ids,
+        risk=genes.expression[rows, 0] + noise + zero,
+        time_days=np.ones(len(ids)),
+        event=np.ones(len(ids), dtype=bool),
+        survival=np.ones((len(ids), 1), dtype=np.float32),
+        horizons_days=np.array([300.0]),
+        curves=np.ones((len(ids), 1), dtype=np.float32),
+        curve_days=np.array([300.0]),
+        attributes={"name": name, "repeat": 0, "fold": fold, "seed": 0, "train_risk_median": zero, **attributes},
+    )
+    path = risk_file(study, name, fold=fold, splits=splits)
+    artifacts.write_predictions(path, found, options={}, inputs={"splits": splits})
+    return path
+
+
+def risk_file(study: Study, name: str, *, fold: int, splits: Path) -> Path:
+    return study.folder / splits.stem / name / f"r0_f{fold}_s0.h5"
+
+
+def inner_risks(study: Study, names: tuple[str, ...] = ("one", "two")) -> list[Path]:
+    inner = study.folder / "inner_splits.tsv"
+    return [risk_file(study, name, fold=part, splits=inner) for name in names for part in range(INNER)]
+
+
+def outer_risks(study: Study, names: tuple[str, ...] = ("one", "two")) -> list[Path]:
+    return [risk_file(study, name, fold=0, splits=study.folder / "splits.tsv") for name in names]
+
+
+def trained(
+    study: Study,
+    architecture: str,
+    *,
+    covariates: bool = True,
+    risks: list[Path] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Checkpoint:
     section = model_sections.ARCHITECTURES[architecture]
     out = study.folder / "train.h5"
     train.run(
@@ -58,11 +123,13 @@ def trained(study: Study, architecture: str, *, covariates: bool = True, seed: i
         config=config.Train(),
         bad_slides=config.BadSlides(),
         covariates=study.folder / "covariates.tsv" if covariates else None,
+        inner_splits=study.folder / "inner_splits.tsv" if architecture in STACKED else None,
+        risks=inner_risks(study) if risks is None and architecture in STACKED else risks or [],
     )
     return artifacts.read_checkpoint(out)
 
 
-def evaluated(study: Study, *, covariates: bool = True, **options: Any) -> Predictions:
+def evaluated(study: Study, *, covariates: bool = True, risks: list[Path] | None = None, **options: Any) -> Predictions:
     out = study.folder / "evaluate.h5"
     evaluate.run(
         trained=study.folder / "train.h5",
@@ -71,6 +138,7 @@ def evaluated(study: Study, *, covariates: bool = True, **options: Any) -> Predi
         config=config.Evaluate(**{"horizons_days": (300.0, 1e6)} | options),
         bad_slides=config.BadSlides(),
         covariates=study.folder / "covariates.tsv" if covariates else None,
+        risks=outer_risks(study) if risks is None else risks,
     )
     return artifacts.read_predictions(out)
 
@@ -92,11 +160,16 @@ def test_test_patients_get_their_risks_and_curves(study: Study, architecture: st
     assert found.curves.shape == (20, len(found.curve_days))
     assert (np.diff(found.curves, axis=1) <= 1e-6).all()
     assert np.corrcoef(found.risk, found.curves.mean(axis=1))[0, 1] < -0.9
-    assert found.exchanged == {}
+    sources = {"one", "two"} if architecture in STACKED else set()
+    assert set(found.exchanged) == sources | ({"clinical covariates"} if architecture == "clinical-plus" else set())
+    for risks in found.exchanged.values():
+        assert risks.shape == (config.Evaluate().exchanges, 20)
+        assert (risks != found.risk).any(axis=1).all()
     expected = {"name": "small", "repeat": 0, "fold": 0, "seed": 0, "n_train": 60, "excluded": {}}
     assert expected.items() <= found.attributes.items()
     inputs = hdf5.read_origin(study.folder / "train.h5").inputs
-    assert ("covariates" in inputs) == (architecture == "clinical-cox")
+    assert ("covariates" in inputs) == architecture.startswith("clinical")
+    assert ("inner_splits" in inputs) == (architecture in STACKED)
 
 
 @pytest.mark.parametrize("architecture", TABULAR)
@@ -132,6 +205,7 @@ def test_a_test_patients_risk_does_not_depend_on_the_others(study: Study, archit
         config=config.Evaluate(),
         bad_slides=config.BadSlides(policy="exclude"),
         covariates=study.folder / "covariates.tsv",
+        risks=outer_risks(study),
     )
     half = artifacts.read_predictions(out)
     assert half.patient_id == whole.patient_id[1::2]
@@ -225,13 +299,83 @@ def test_from_the_command_line(study: Study, architecture: str) -> None:
     shared += [
         "--splits",
         "splits.tsv",
-        *(["--covariates", "covariates.tsv"] if architecture == "clinical-cox" else []),
+        *(["--covariates", "covariates.tsv"] if architecture.startswith("clinical") else []),
     ]
     shared = [str(folder / word) if "." in word else word for word in shared]
     shared += ["--manifests", "--config", "{}", "--bad-slides", "{}"]
     model = json.dumps({"architecture": architecture} | OPTIONS[architecture])
-    which = ["--name", "m", "--repeat", "0", "--fold", "0", "--seed", "1", "--model", model]
-    assert cli.run(["train", *shared, *which, "--out", str(folder / "train.h5")]) == 0
+    which = ["--name", "m", "--repeat", "0", "--fold", "0", "--seed", "0", "--model", model]
+    known, new = [], []
+    if architecture in STACKED:
+        known = ["--inner-splits", str(folder / "inner_splits.tsv"), "--risks", *map(str, inner_risks(study))]
+        new = ["--risks", *map(str, outer_risks(study))]
+    assert cli.run(["train", *shared, *which, *known, "--out", str(folder / "train.h5")]) == 0
     out = folder / "evaluate.h5"
-    assert cli.run(["evaluate", *shared, "--trained", str(folder / "train.h5"), "--out", str(out)]) == 0
+    assert cli.run(["evaluate", *shared, *new, "--trained", str(folder / "train.h5"), "--out", str(out)]) == 0
     assert np.isfinite(artifacts.read_predictions(out).risk).all()
+
+
+@pytest.mark.parametrize("architecture", STACKED)
+def test_risks_of_others_are_taken_above_the_median_of_the_fit_that_gave_them(study: Study, architecture: str) -> None:
+    """The zeros of the inner fits are 100 apart here, far more than any risk."""
+    before = trained(study, architecture).scaler["risk_scale"]
+    inner = study.folder / "inner_splits.tsv"
+    for part in range(INNER):
+        write_predictions(study, "one", study.ids("train")[part::INNER], fold=part, splits=inner, zero=0.0)
+    after = trained(study, architecture).scaler["risk_scale"]
+    assert (before > 1).all()
+    assert (before < 3).all()
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", STACKED)
+def test_what_reads_risks_says_which_it_lacks(study: Study, architecture: str) -> None:
+    trained(study, architecture)
+    with pytest.raises(InputError, match="expected risks of 60 patients by two, found none for 20: P02, P05, P08"):
+        trained(study, architecture, risks=inner_risks(study)[:-1])
+    with pytest.raises(InputError, match="expected risks of 20 patients by one, found none for 20"):
+        evaluated(study, risks=outer_risks(study, ("two",)))
+    with pytest.raises(InputError, match=r"expected patients without a risk so far, found one of P00, P03"):
+        trained(study, architecture, risks=[*inner_risks(study), inner_risks(study)[0]])
+
+
+def test_risks_by_a_fit_that_saw_the_patients_are_refused(study: Study) -> None:
+    """Those of the test patients' fold know all training patients, and those of another fold or seed may."""
+    trained(study, "risk-sum")
+    with pytest.raises(
+        InputError, match=r"risks of patients whom .*inner_splits\.tsv tests, found some by other splits"
+    ):
+        trained(study, "risk-sum", risks=outer_risks(study))
+    with pytest.raises(InputError, match="one or two, repeat 0, fold 0, seed 0, found some by one, repeat 0, fold 1"):
+        evaluated(study, risks=inner_risks(study)[1:])
+    with pytest.raises(InputError, match="fold 0 or 1 or 2, seed 1, found some by one, repeat 0, fold 0, seed 0"):
+        trained(study, "risk-sum", seed=1)
+    inner, train = study.folder / "inner_splits.tsv", study.ids("train")
+    write_predictions(study, "one", train[::INNER], fold=0, splits=inner, zero=0.0, chosen_on="test")
+    with pytest.raises(InputError, match="found that its epoch was chosen on them"):
+        trained(study, "risk-sum")
+
+
+def test_inner_splits_of_another_training_part_are_refused(study: Study) -> None:
+    table = tables.read_table(study.folder / "inner_splits.tsv", columns=tables.SPLITS)
+    table = table[table["patient_id"] != study.ids("train")[0]]
+    tables.write_table(study.folder / "inner_splits.tsv", table, columns=tables.SPLITS)
+    with pytest.raises(InputError, match="expected folds of the 68 patients who are not tested in repeat 0, fold 0"):
+        trained(study, "risk-sum")
+
+
+def test_what_reads_risks_needs_them(study: Study) -> None:
+    with pytest.raises(
+        InputError, match=r"risk-sum: expected --inner-splits and --risks, .* of one, two, found no such"
+    ):
+        train.run(
+            **study.inputs,  # type: ignore[arg-type]
+            repeat=0,
+            fold=0,
+            seed=0,
+            name="small",
+            out=study.folder / "alone.h5",
+            model=model_sections.RiskSum(architecture="risk-sum", risks_of=("one", "two")),
+            config=config.Train(),
+            bad_slides=config.BadSlides(),
+        )

@@ -67,4 +67,10 @@ class Splits(Section):
         description="part of the patients outside the test part that validates, drawn from the training part of "
         "published splits, too, if they have no validation part; 0: no validation, published splits as they are",
     )
+    inner_folds: int = Field(
+        5,
+        ge=2,
+        description="parts of each training part, where a model has `risks_of`: the models that it names are trained "
+        "once more for each of them",
+    )
     seed: int = Field(0, ge=0, description="seed of the draws")

@@ -14,7 +14,7 @@ from tta_pipeline.config.results import Evaluate, Report
 from tta_pipeline.config.slides import Features, Tiles
 from tta_pipeline.config.train import Train, recipe_of
 from tta_pipeline.errors import InputError
-from tta_pipeline.model_sections import TTA, Architecture, Model, Tabular
+from tta_pipeline.model_sections import TTA, Architecture, Model, Stacked, Tabular
 from tta_pipeline.section import Section
 
 
@@ -40,6 +40,22 @@ class Study(Section):
         """The models that are trained in epochs, with a recipe."""
         return {name: one for name, one in self.models.items() if isinstance(one, Architecture)}
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Names of the models that the report shows."""
+        return tuple(name for name in self.models if name not in self.report.without)
+
+    def risks_of(self, name: str) -> tuple[str, ...]:
+        """Names of the models whose risks a model reads."""
+        model = self.models[name]
+        return model.risks_of if isinstance(model, Stacked) else ()
+
+    @property
+    def read_by_others(self) -> tuple[str, ...]:
+        """Names of the models whose risks one that is reported reads."""
+        read = {other for name in self.reported for other in self.risks_of(name)}
+        return tuple(name for name in self.models if name in read)
+
     @model_validator(mode="after")
     def _report_has_models(self) -> "Study":
         unknown = [name for name in self.report.without if name not in self.models]
@@ -55,6 +71,28 @@ class Study(Section):
         for model in self.networks.values():
             recipe_of(model, self.train)
         return self
+
+    @model_validator(mode="after")
+    def _risks_are_of_models(self) -> "Study":
+        stacked = {name: one for name, one in self.models.items() if isinstance(one, Stacked)}
+        for name, one in stacked.items():
+            known = [other for other in self.models if other not in stacked]
+            if unknown := [other for other in one.risks_of if other not in known]:
+                raise ValueError(
+                    f"models: {name}: risks_of: expected some of the models without risks_of ({', '.join(known)}), "
+                    f"found {', '.join(unknown)}"
+                )
+            on_test = [other for other in one.risks_of if self._chooses_on_test(other)]
+            if on_test:
+                raise ValueError(
+                    f"models: {name}: risks_of: expected models whose epoch is not chosen on the test part, found "
+                    f"{', '.join(on_test)} with checkpoint: published. Set another checkpoint, or leave {name} out"
+                )
+        return self
+
+    def _chooses_on_test(self, name: str) -> bool:
+        model = self.models[name]
+        return isinstance(model, Architecture) and recipe_of(model, self.train).checkpoint == "published"
 
     @model_validator(mode="after")
     def _covariates_are_named(self) -> "Study":

@@ -9,6 +9,7 @@ import pandas as pd
 from tta_pipeline.errors import ArtifactError
 
 _FIT = re.compile(r"r(\d+)_f(\d+)_s(\d+)\.tsv")
+_INNER = "inner_"  # stages of fits inside of training parts
 _BATCH = re.compile(r"b\d+\.tsv")
 _STAGES = ["stage", "jobs", "total_s", "longest_s", "max_rss_mb"]
 _JOBS = ["name", "repeat", "fold", "seed", "s", "max_rss_mb"]
@@ -65,7 +66,11 @@ def read_training_jobs(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def benchmarks_of(
-    paths: Sequence[Path], *, fits: Collection[tuple[str, int, int, int]], batches: Collection[str]
+    paths: Sequence[Path],
+    *,
+    fits: Collection[tuple[str, int, int, int]],
+    batches: Collection[str],
+    inner: Collection[tuple[str, int, int]] = (),
 ) -> list[Path]:
     """Those benchmark files that are of a study as it is now: files of models and batches that it had once stay behind.
 
@@ -77,10 +82,14 @@ def benchmarks_of(
         Name of the model, repeat, fold and seed.
     batches
         Names like b0001.
+    inner
+        Name of the model, repeat and seed of fits inside of training parts.
     """
 
     def is_known(path: Path) -> bool:
         if fit := _FIT.fullmatch(path.name):
+            if _stage(path).startswith(_INNER):
+                return (path.parent.name, int(fit[1]), int(fit[3])) in inner
             repeat, fold, seed = map(int, fit.groups())
             return (path.parent.name, repeat, fold, seed) in fits
         return path.stem in batches or not _BATCH.fullmatch(path.name)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,33 +111,52 @@ def of_study(options: config.Study, directory: Path) -> dict[str, list[Job]]:
         manifest = results / "features" / "batches" / f"{batch}.tsv"
         features.append(Job("features", batch, directory, (manifest,), (tiles[-1],)))
     pathways = one("pathways", "pathways.h5", "pathways_coverage.tsv", reads=(cohort,))
-    splits = one("splits", "splits.tsv", "splits_parts.tsv", reads=(cohort,))
-    inputs = (cohort, *features, pathways, splits)
-    train, evaluate, reported = [], [], []
-    for model, fit in _fits(options):
-        if model in options.report.without:  # which no rule asks for
-            continue
-        train.append(Job("train", fit, directory, (results / "train" / f"{fit}.h5",), inputs))
-        evaluate.append(Job("evaluate", fit, directory, (results / "evaluate" / f"{fit}.h5",), (train[-1],)))
-        reported.append(evaluate[-1])
-    report = one("report", "report/index.html", reads=tuple(reported))
-    slides = {"tiles": tiles, "features": features} if tiles else {}
+    inner = ("inner_splits.tsv",) if options.read_by_others else ()
+    splits = one("splits", "splits.tsv", "splits_parts.tsv", *inner, reads=(cohort,))
+    fits = _fits(options, directory, inputs=(cohort, *features, pathways, splits))
+    reported = tuple(job for job in fits["evaluate"] if job.name.split("/")[0] not in options.report.without)
+    report = one("report", "report/index.html", reads=reported)
     return (
         {"cohort": [cohort]}
-        | slides
-        | {"pathways": [pathways], "splits": [splits], "train": train, "evaluate": evaluate, "report": [report]}
+        | ({"tiles": tiles, "features": features} if tiles else {})
+        | {"pathways": [pathways], "splits": [splits]}
+        | fits
+        | {"report": [report]}
     )
 
 
-def _fits(options: config.Study) -> list[tuple[str, str]]:
-    """Model and name of each fit."""
-    return [
-        (model, f"{model}/r{repeat}_f{fold}_s{seed}")
-        for model in options.models
-        for repeat in range(options.splits.repeats)
-        for fold in range(options.splits.folds)
-        for seed in options.train.seeds
-    ]
+def _fits(options: config.Study, directory: Path, *, inputs: tuple[Job, ...]) -> dict[str, list[Job]]:
+    """Trainings and evaluations by stage; those inside of training parts where a model reads risks of others."""
+    jobs: dict[str, dict[str, Job]] = {stage: {} for stage in ("inner_train", "inner_evaluate", "train", "evaluate")}
+
+    def add(prefix: str, fit: str, *, known: Iterable[str] = (), tested: Iterable[str] = ()) -> None:
+        """`known`, `tested`: fits that give a model the risks of others, of training and of test patients."""
+        train, evaluate = f"{prefix}train", f"{prefix}evaluate"
+        reads = (*inputs, *(jobs["inner_evaluate"][one] for one in known))
+        jobs[train][fit] = Job(train, fit, directory, (directory / "results" / train / f"{fit}.h5",), reads)
+        reads = (jobs[train][fit], *(jobs["evaluate"][one] for one in tested))
+        jobs[evaluate][fit] = Job(evaluate, fit, directory, (directory / "results" / evaluate / f"{fit}.h5",), reads)
+
+    parts = options.splits.inner_folds
+    for name, (repeat, fold, seed) in itertools.product(options.read_by_others, _numbers(options, parts=parts)):
+        add("inner_", f"{name}/r{repeat}_f{fold}_s{seed}")
+    wanted = [name for name in options.models if name in (*options.reported, *options.read_by_others)]
+    wanted.sort(key=lambda name: bool(options.risks_of(name)))  # those that read risks come last
+    for name, (repeat, fold, seed) in itertools.product(wanted, _numbers(options)):
+        inner = range(fold * parts, (fold + 1) * parts)
+        add(
+            "",
+            f"{name}/r{repeat}_f{fold}_s{seed}",
+            known=[f"{other}/r{repeat}_f{one}_s{seed}" for other in options.risks_of(name) for one in inner],
+            tested=[f"{other}/r{repeat}_f{fold}_s{seed}" for other in options.risks_of(name)],
+        )
+    return {stage: list(own.values()) for stage, own in jobs.items() if own}
+
+
+def _numbers(options: config.Study, *, parts: int = 1) -> list[tuple[int, int, int]]:
+    """Repeat, fold and seed of each fit of a model."""
+    folds = range(options.splits.folds * parts)
+    return list(itertools.product(range(options.splits.repeats), folds, options.train.seeds))
 
 
 def _batches(directory: Path, *, cohort_is_done: bool) -> list[str]:

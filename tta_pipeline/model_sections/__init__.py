@@ -14,7 +14,15 @@ from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.pibd import PIBD
 from tta_pipeline.model_sections.published import PUBLISHED
-from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
+from tta_pipeline.model_sections.tabular import (
+    ClinicalCox,
+    ClinicalPlus,
+    ElasticNet,
+    RiskSum,
+    Stacked,
+    SurvivalForest,
+    Tabular,
+)
 from tta_pipeline.model_sections.tta import TTA
 
 __all__ = [
@@ -31,6 +39,7 @@ __all__ = [
     "TTA",
     "Architecture",
     "ClinicalCox",
+    "ClinicalPlus",
     "CoAttention",
     "ElasticNet",
     "LateFusion",
@@ -39,6 +48,8 @@ __all__ = [
     "MeanPool",
     "Model",
     "PathwayTransformer",
+    "RiskSum",
+    "Stacked",
     "SurvPath",
     "SurvivalForest",
     "Tabular",

@@ -14,7 +14,7 @@ from tta_pipeline.model_sections.mmp import MMP
 from tta_pipeline.model_sections.mrepath import MRePath
 from tta_pipeline.model_sections.multimodal import LateFusion, SurvPath
 from tta_pipeline.model_sections.pibd import PIBD
-from tta_pipeline.model_sections.tabular import ClinicalCox, ElasticNet, SurvivalForest, Tabular
+from tta_pipeline.model_sections.tabular import ClinicalCox, ClinicalPlus, ElasticNet, RiskSum, SurvivalForest, Tabular
 from tta_pipeline.model_sections.tta import TTA
 
 ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
@@ -37,6 +37,8 @@ ARCHITECTURES: dict[str, type[Architecture | Tabular]] = {
     "clinical-cox": ClinicalCox,
     "elastic-net": ElasticNet,
     "survival-forest": SurvivalForest,
+    "clinical-plus": ClinicalPlus,
+    "risk-sum": RiskSum,
 }
 
 
@@ -65,7 +67,9 @@ Model = Annotated[
     | Annotated[LDCVAE, Tag("ld-cvae")]
     | Annotated[ClinicalCox, Tag("clinical-cox")]
     | Annotated[ElasticNet, Tag("elastic-net")]
-    | Annotated[SurvivalForest, Tag("survival-forest")],
+    | Annotated[SurvivalForest, Tag("survival-forest")]
+    | Annotated[ClinicalPlus, Tag("clinical-plus")]
+    | Annotated[RiskSum, Tag("risk-sum")],
     Discriminator(
         _architecture,
         custom_error_type="architecture",

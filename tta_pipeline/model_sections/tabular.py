@@ -1,6 +1,6 @@
 """Sections of the models that are not networks: fitted in one go, on a table with a row per patient."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,41 @@ class ClinicalCox(Tabular):
     needs_covariates: ClassVar[bool] = True
     architecture: Literal["clinical-cox"]
     penalty: float = Field(0.1, ge=0, description="ridge penalty of a squared coefficient, halved; 0: none")
+
+
+class Stacked(Tabular):
+    """What the models share that read risks of other models.
+
+    Of a training patient, the risk is by a fit that did not see that patient: each model of `risks_of` is also trained
+    inside of every training part, on all but one of its `splits.inner_folds` parts in turn.
+    """
+
+    risks_of: tuple[str, ...] = Field(
+        min_length=1, description="names of other models of this study, none of which has `risks_of` itself"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.risks_of)) < len(self.risks_of):
+            raise ValueError(f"risks_of: expected each model once, found {', '.join(self.risks_of)}")
+        return self
+
+
+class ClinicalPlus(Stacked):
+    """Cox's model of clinical covariates and of risks of other models, to show what these add."""
+
+    needs_covariates: ClassVar[bool] = True
+    architecture: Literal["clinical-plus"]
+    penalty: float = Field(0.1, ge=0, description="ridge penalty of a squared coefficient, halved; 0: none")
+
+
+class RiskSum(Stacked):
+    """Late fusion without a fitted weight: the sum of the models' standardised risks."""
+
+    architecture: Literal["risk-sum"]
+    risks_of: tuple[str, ...] = Field(
+        min_length=2, description="names of other models of this study, none of which has `risks_of` itself"
+    )
 
 
 class ElasticNet(Tabular):

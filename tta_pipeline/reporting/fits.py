@@ -105,6 +105,16 @@ def train_medians(checkpoints: Sequence[artifacts.Checkpoint]) -> dict[tuple[int
     }
 
 
+def inner_fits(checkpoints: Checkpoints) -> set[tuple[str, int, int]]:
+    """Name, repeat and seed of the models that were trained inside of training parts too, for one that reads risks."""
+    return {
+        (name, one.attributes["repeat"], one.attributes["seed"])
+        for own in checkpoints.values()
+        for one in own
+        for name in one.attributes.get("model", {}).get("risks_of", [])
+    }
+
+
 def unchecked_modalities(found: Evaluated) -> list[str]:
     """Names of models of two modalities that were never scored with one of them from another patient."""
     return [model for model, own in found.exchanged.items() if not any(own.values())]

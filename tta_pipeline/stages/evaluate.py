@@ -16,7 +16,8 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bag, Bags, Rows
 from tta_pipeline.io.fold import Group, digests, require, select
-from tta_pipeline.model_sections import Architecture, Model, Tabular
+from tta_pipeline.io.risks import Given
+from tta_pipeline.model_sections import Architecture, Model, Stacked, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named, fast_products
@@ -30,6 +31,7 @@ from tta_pipeline.stages import tabular
 Floats = NDArray[np.float64]
 _CARRIED = (
     "name", "repeat", "fold", "seed", "epoch", "chosen_on", "reason", "n_train", "n_train_events", "n_validation",
+    "train_risk_median",
 )  # fmt: skip
 
 
@@ -45,6 +47,7 @@ def run(
     config: Evaluate,
     bad_slides: BadSlides,
     covariates: Path | None = None,
+    risks: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
 ) -> None:
     """Compute risk and survival of the test patients of the fold that a model was trained on.
 
@@ -62,6 +65,8 @@ def run(
         What happens to a feature file that cannot be used.
     covariates
         Table of the cohort stage, for a model that needs it.
+    risks
+        Artifacts of this stage, of the same fold and seed, of the models that a model with `risks_of` names.
 
     Raises
     ------
@@ -89,9 +94,11 @@ def run(
     sources = {"trained": trained, "patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     if isinstance(model, Tabular):
         test = select(ids, patients=known, bags=None, pathways=genes)
-        found = tabular.predict(
-            model, checkpoint, test, genes=genes, covariates=covariates, horizons_days=config.horizons_days
-        )
+        given = None
+        if isinstance(model, Stacked):
+            given = Given(risks, splits, [attributes["fold"]])
+            sources |= {f"risks {path.parent.name} {path.stem}": path for path in risks}
+        found = tabular.predict(model, checkpoint, test, genes=genes, covariates=covariates, risks=given, config=config)
         excluded: dict[str, str] = {}
         sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
     else:

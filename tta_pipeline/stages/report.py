@@ -21,6 +21,7 @@ from tta_pipeline.reporting.fits import (
     Evaluated,
     excluded,
     fit_table,
+    inner_fits,
     mixed_settings,
     read_evaluated,
     read_trained,
@@ -122,7 +123,8 @@ def run(
         tiled=bool(quality),
     )
     known = set(fits[["name", "repeat", "fold", "seed"]].itertuples(index=False, name=None))
-    stages = read_benchmarks(benchmarks_of(benchmarks, fits=known, batches={path.stem for path in manifests}))
+    batches = {path.stem for path in manifests}
+    stages = read_benchmarks(benchmarks_of(benchmarks, fits=known, batches=batches, inner=inner_fits(checkpoints)))
     warnings = [
         *_warnings(made, found=found, roles=roles, sets=sets, without=config.without, checkpoints=checkpoints),
         *provenance.stale_inputs(origins, {"patients": patients, "slides": slides, "splits": splits}),

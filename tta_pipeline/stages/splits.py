@@ -16,7 +16,7 @@ from tta_pipeline.numerics.findings import FEW_EVENTS
 log = logging.getLogger(__name__)
 
 
-def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
+def run(*, patients: Path, out: Path, parts: Path, config: Splits, inner: Path | None = None) -> None:
     """Draw repeated k-fold splits, or take those that `config.file` gives; write splits.tsv and what is in each part.
 
     Each patient has one role per repeat and fold and is tested at most once per repeat. The draw is stratified by
@@ -26,6 +26,10 @@ def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
 
     Where no fold of the splits that are given has a validation part and `validation_fraction` is not 0, it is drawn
     from their training patients.
+
+    Where `inner` is given, the training part of each fold is cut into `inner_folds` parts, each of which is tested
+    there once, for models that read risks of other models. Its folds are numbered through: part p of fold f of k parts
+    is fold f k + p. Patients whom the fold tests are in none, and who validates in the fold validates in all of them.
 
     Raises
     ------
@@ -43,6 +47,8 @@ def run(*, patients: Path, out: Path, parts: Path, config: Splits) -> None:
     table = table.sort_values(["repeat", "fold", "patient_id"], ignore_index=True)
     _check_parts(table.merge(cohort, on="patient_id"), config)
     tables.write_table(out, table, columns=tables.SPLITS)
+    if inner is not None:
+        tables.write_table(inner, _inner(table, cohort, config), columns=tables.SPLITS)
     tables.write_table(parts, flow.describe_parts(table.merge(cohort, on="patient_id")), columns=tables.PARTS)
 
 
@@ -63,6 +69,35 @@ def _draw(cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
             for fold, role in enumerate(roles)
         ]
     return pd.concat(parts)
+
+
+def _inner(table: pd.DataFrame, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:
+    """The splits inside of the training parts, as `run` says."""
+    table = table.merge(cohort[["patient_id", "time_days", "event", "site"]], on="patient_id")
+    parts = []
+    for _, own in table.groupby(["repeat", "fold"]):
+        repeat, fold = int(own["repeat"].iloc[0]), int(own["fold"].iloc[0])
+        rows = own[own["role"] != folds.TEST].sort_values("patient_id")
+        training = rows[rows["role"] == folds.TRAIN]
+        site = pd.factorize(training["site"], sort=True)[0] if config.group_by_site else np.arange(len(training))
+        try:
+            part = folds.partition(
+                event=training["event"].to_numpy(bool),
+                time_days=training["time_days"].to_numpy(float),
+                group=site,
+                shares=np.full(config.inner_folds, 1 / config.inner_folds),
+                seed=[config.seed, repeat, fold, 2],
+            )
+        except InputError as error:
+            raise InputError(
+                f"splits.inner_folds: {config.inner_folds}: repeat {repeat}, fold {fold}: its training part cannot be "
+                f"cut for models with risks_of. {error} Or lower splits.inner_folds."
+            ) from error
+        for number in range(config.inner_folds):
+            role = rows["role"].where(~rows["patient_id"].isin(training["patient_id"][part == number]), folds.TEST)
+            made = rows[["repeat", "patient_id"]].assign(fold=fold * config.inner_folds + number, role=role)
+            parts.append(made)
+    return pd.concat(parts, ignore_index=True)[list(tables.SPLITS)]
 
 
 def _from_file(path: Path, cohort: pd.DataFrame, config: Splits) -> pd.DataFrame:

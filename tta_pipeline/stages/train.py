@@ -16,7 +16,8 @@ from tta_pipeline.errors import InputError
 from tta_pipeline.io import artifacts, hdf5, study
 from tta_pipeline.io.bags import Bags
 from tta_pipeline.io.fold import Group, digests, require, select
-from tta_pipeline.model_sections import Architecture, Model, Tabular
+from tta_pipeline.io.risks import Given, inner_folds
+from tta_pipeline.model_sections import Architecture, Model, Stacked, Tabular
 from tta_pipeline.models import MODELS
 from tta_pipeline.models.batch import RiskModel, Scaler
 from tta_pipeline.models.device import device_named, fast_products
@@ -45,6 +46,8 @@ def run(
     config: Train,
     bad_slides: BadSlides,
     covariates: Path | None = None,
+    inner_splits: Path | None = None,
+    risks: list[Path] = [],  # noqa: B006 (read only; the command line reads the type)
 ) -> None:
     """Train one model on the training patients of one fold, and write it with everything that was fitted.
 
@@ -76,6 +79,9 @@ def run(
         What happens to a feature file that cannot be used.
     covariates
         Table of the cohort stage, for a model that needs it.
+    inner_splits, risks
+        Splits inside of the training parts, and artifacts of the evaluate stage of its folds within this one: of the
+        models that a model with `risks_of` names.
 
     Raises
     ------
@@ -87,9 +93,25 @@ def run(
     genes = artifacts.read_pathways(pathways)
     sources = {"patients": patients, "slides": slides, "pathways": pathways, "splits": splits}
     if isinstance(model, Tabular):
+        given = None
+        if isinstance(model, Stacked) and inner_splits is not None:
+            folds = inner_folds(inner_splits, splits=splits, repeat=repeat, fold=fold)
+            given = Given(risks, inner_splits, folds)
+            sources |= {
+                "inner_splits": inner_splits,
+                **{f"risks {path.parent.name} {path.stem}": path for path in risks},
+            }
         roles = {one: study.read_role(splits, repeat=repeat, fold=fold, role=one) for one in ("train", "validation")}
         fitted = tabular.fit(
-            model, roles, patients=known, genes=genes, covariates=covariates, seed=seed, bad_slides=bad_slides
+            model,
+            roles,
+            patients=known,
+            genes=genes,
+            covariates=covariates,
+            risks=given,
+            repeat=repeat,
+            seed=seed,
+            bad_slides=bad_slides,
         )
         sources |= {"covariates": covariates} if covariates is not None and model.needs_covariates else {}
     else:

@@ -27,6 +27,15 @@ if unknown := sorted(set(config["report"]["without"]) - set(config["models"])):
         f"config: report.without: expected some of the models {', '.join(config['models'])}, found {', '.join(unknown)}."
     )
 
+stacked = {name: model["risks_of"] for name, model in config["models"].items() if "risks_of" in model}
+for name, read in stacked.items():
+    known = [other for other in config["models"] if other not in stacked]
+    if unknown := [other for other in read if other not in known]:
+        raise WorkflowError(
+            f"config: models.{name}.risks_of: expected some of the models without risks_of ({', '.join(known)}), found "
+            f"{', '.join(unknown)}."
+        )
+
 
 wildcard_constraints:
     batch=r"b\d+",
@@ -113,7 +122,7 @@ def networks():
 
 
 # Models that are fitted in one go: nothing of the section `train` is theirs.
-TABULAR = {"clinical-cox", "elastic-net", "survival-forest"}
+TABULAR = {"clinical-cox", "elastic-net", "survival-forest", "clinical-plus", "risk-sum"}
 
 
 def training_of(wildcards):
@@ -124,8 +133,37 @@ def training_of(wildcards):
 
 def covariates_of(wildcards):
     """The table of clinical covariates, an input of the models that read it."""
-    reads = config["models"][wildcards.model]["architecture"] == "clinical-cox"
+    reads = config["models"][wildcards.model]["architecture"] in ("clinical-cox", "clinical-plus")
     return ["results/cohort/covariates.tsv"] if reads else []
+
+
+def risks_of(model):
+    """Models whose risks a model reads."""
+    return config["models"][model].get("risks_of", [])
+
+
+# Splits inside of the training parts, where a model reads risks of others.
+INNER_SPLITS = ["results/inner_splits.tsv"] if any(map(risks_of, reported())) else []
+
+
+def inner_splits_of(wildcards):
+    return INNER_SPLITS if risks_of(wildcards.model) else []
+
+
+def inner_risks_of(wildcards):
+    """What a model trains on of other models: their risks of the patients of each part of its training part."""
+    first = int(wildcards.fold) * config["splits"]["inner_folds"]
+    return [
+        f"results/inner_evaluate/{model}/r{wildcards.repeat}_f{fold}_s{wildcards.seed}.h5"
+        for model in risks_of(wildcards.model)
+        for fold in range(first, first + config["splits"]["inner_folds"])
+    ]
+
+
+def risks_of_tested(wildcards):
+    """What a model is evaluated on of other models: their risks of the test patients."""
+    fit = "r{repeat}_f{fold}_s{seed}".format(**wildcards)
+    return [f"results/evaluate/{model}/{fit}.h5" for model in risks_of(wildcards.model)]
 
 
 def runs(stage):

@@ -5,6 +5,7 @@ rule splits:
     output:
         splits="results/splits.tsv",
         parts="results/splits_parts.tsv",
+        inner=INNER_SPLITS,
     log:
         "logs/splits/splits.log",
     benchmark:
@@ -16,6 +17,7 @@ rule splits:
         mem_mb=attempts(2000),
         runtime=attempts(30),
     params:
-        config=section("splits"),
+        config=section("splits", without=[] if INNER_SPLITS else ["inner_folds"]),
     shell:
-        "python -m tta_pipeline splits --patients {input.patients} --out {output.splits} --parts {output.parts} --config {params.config:q} 2> {log}"
+        "python -m tta_pipeline splits --patients {input.patients} --out {output.splits} --parts {output.parts}"
+        " $([ -z '{output.inner}' ] || echo --inner '{output.inner}') --config {params.config:q} 2> {log}"

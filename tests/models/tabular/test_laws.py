@@ -11,7 +11,8 @@ from tta_pipeline.models.tabular import TABULAR
 from tta_pipeline.models.tabular.model import TabularModel
 from tta_pipeline.numerics.metrics import harrell_c
 
-SMALL = {"trees": 40, "penalties": 12}
+SMALL = {"trees": 40, "penalties": 12, "risks_of": ("good", "scaled")}
+WITHOUT_DRAW = ("clinical-cox", "clinical-plus", "risk-sum")  # the seed, and the order of patients, do not count
 
 
 def build(architecture: str, **options: Any) -> TabularModel:
@@ -39,7 +40,7 @@ def test_the_order_of_training_patients_does_not_matter_much(architecture: str) 
     model = build(architecture)
     risk = model.risk(table, model.fit(table, **outcomes, seed=0))
     other = model.risk(table, model.fit(rows_of(table, order.tolist()), **shuffled, seed=0))
-    if architecture == "clinical-cox":
+    if architecture in WITHOUT_DRAW:
         np.testing.assert_allclose(other, risk, atol=1e-8)
     else:
         assert np.corrcoef(other, risk)[0, 1] > 0.9
@@ -80,4 +81,4 @@ def test_one_seed_gives_one_fit(architecture: str) -> None:
         name: values.tobytes() for name, values in again.weights.items()
     }
     differs = any(not np.array_equal(values, other.weights[name]) for name, values in first.weights.items())
-    assert differs == (architecture != "clinical-cox")
+    assert differs == (architecture not in WITHOUT_DRAW)

@@ -25,12 +25,14 @@ class Table:
 
     expression: (patients, genes) float32, as in the table. pathways: gene columns of each set, named by `names`.
     covariates: covariate -> text of each patient, "" where it is not known.
+    risks: model -> (patients,) its risk, above the median of the patients whom the fit that gave it was trained on.
     """
 
     expression: NDArray[np.float32]
     pathways: Sequence[NDArray[np.int64]]
     names: Sequence[str]
     covariates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    risks: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
