@@ -51,3 +51,16 @@ def test_benchmarks_of_models_and_batches_that_the_study_had_once_are_left_out()
     paths = [Path("benchmarks", f"{name}.tsv") for name in names]
     kept = benchmarks_of(paths, fits={("tta", 0, 1, 2)}, batches={"b0001"})
     assert kept == [paths[index] for index in (0, 1, 2, 5, 6)]
+
+
+def test_benchmarks_of_fits_inside_of_training_parts_are_kept_where_a_model_reads_them():
+    names = [
+        "inner_train/snn/r0_f7_s2",
+        "inner_train/old/r0_f7_s2",
+        "inner_evaluate/snn/r0_f7_s1",
+        "train/snn/r0_f1_s2",
+    ]
+    paths = [Path("benchmarks", f"{name}.tsv") for name in names]
+    assert benchmarks_of(paths, fits=set(), batches=set(), inner={("snn", 0, 2)}) == paths[:1]
+    assert benchmarks_of(paths, fits={("snn", 0, 7, 2), ("snn", 0, 1, 2)}, batches=set()) == paths[3:]
+    assert read_training_jobs([paths[0]]).empty

@@ -8,6 +8,7 @@ import yaml
 from tests.conftest import ROOT
 
 PROFILES = ROOT / "workflow" / "profiles"
+INHERITED = {"inner_train": "train", "inner_evaluate": "evaluate"}  # rules that ask for what another one does
 RULES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk")}
 
 
@@ -35,7 +36,7 @@ def test_profiles_name_rules_that_exist(name: str) -> None:
     content = profile(name)
     named = {rule for key in ("set-resources", "set-threads") for rule in content.get(key, {})}
     assert named
-    assert named <= set(RULES)
+    assert named <= set(RULES) | set(INHERITED)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PROFILES.iterdir()))
@@ -50,7 +51,17 @@ def test_what_runs_again_is_the_same_in_every_profile(name: str) -> None:
 def test_profiles_of_clusters_ask_for_a_gpu_and_try_again(name: str) -> None:
     content = profile(name)
     assert content["restart-times"] == 2
-    assert {rule: asked["gpu"] for rule, asked in content["set-resources"].items()} == {"features": 1, "train": 1}
+    gpus = {rule: asked["gpu"] for rule, asked in content["set-resources"].items()}
+    assert gpus == {"features": 1, "train": 1, "inner_train": 1}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PROFILES.iterdir()))
+@pytest.mark.parametrize(("inner", "rule"), INHERITED.items())
+def test_trainings_inside_of_training_parts_get_what_trainings_get(name: str, inner: str, rule: str) -> None:
+    for key in ("set-resources", "set-threads"):
+        asked = profile(name).get(key, {})
+        assert asked.get(inner) == asked.get(rule)
+    assert f"use rule {rule} as {inner} with:" in RULES[rule]
 
 
 def test_the_page_on_clusters_names_what_the_rules_ask_for() -> None:

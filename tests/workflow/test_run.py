@@ -19,6 +19,12 @@ from tests.workflow.conftest import Workflow
 from tta_pipeline.io import artifacts
 from tta_pipeline.io.hgnc import shipped_table
 
+READING = {
+    "tta": {"prototypes": 4},
+    "mean": {"architecture": "mean-pool"},
+    "sum": {"architecture": "risk-sum", "risks_of": ["tta", "mean"]},
+}
+
 
 def test_a_fresh_study_plans_jobs_from_the_root_snakefile(fresh: Callable[[], Workflow]) -> None:
     workflow = fresh()
@@ -72,6 +78,32 @@ def test_a_table_of_gene_names_is_an_input_where_a_file_is_named(study: Workflow
     text = study.succeed("--dry-run", "--until", "pathways", "--quiet", "host")
     assert set(study.planned("--until", "pathways")) == {"cohort", "pathways"}
     assert len(re.findall(r"^    input: .*names\.txt", text, flags=re.MULTILINE)) == 2
+
+
+def test_a_model_that_reads_risks_plans_trainings_inside_of_the_training_parts(study: Workflow) -> None:
+    """And where none does, the number of these parts changes nothing."""
+    study.configure(splits={"inner_folds": 3})
+    assert set(study.planned()) <= {"all", "default"}
+    study.configure(models=READING)
+    planned = study.planned()
+    assert planned["splits"] == 1
+    assert planned["inner_train"] == planned["inner_evaluate"] == 2 * 2 * 3  # models, folds, parts
+    study.configure(report={"without": ["sum"]})
+    assert set(study.planned()) & {"inner_train", "inner_evaluate"} == set()
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_risks_runs_through_the_line(study: Workflow) -> None:
+    study.configure(models=READING, splits={"inner_folds": 2}, report={"without": ["mean"]})
+    study.succeed()
+    results = study.folder / "results"
+    metrics = pd.read_csv(results / "report" / "metrics.tsv", sep="\t")
+    assert set(metrics["model"]) == {"tta", "sum"}
+    modalities = pd.read_csv(results / "report" / "modalities.tsv", sep="\t")
+    assert set(modalities.loc[modalities["model"] == "sum", "modality"]) == {"tta", "mean"}
+    assert not study.planned()
+    study.configure(train={"seeds": [0, 1]})
+    assert study.planned()["inner_train"] == 8
 
 
 @pytest.mark.parametrize(
@@ -261,6 +293,10 @@ def test_a_killed_run_keeps_its_finished_slides(study: Workflow) -> None:
         ),
         ({"models": {"empty": None}}, r"config: models\.empty: expected a mapping of options, found nothing"),
         ({"report": {"without": ["tat"]}}, r"config: report\.without: expected some of the models tta, found tat"),
+        (
+            {"models": {"tta": {}, "sum": {"architecture": "risk-sum", "risks_of": ["tta", "sum"]}}},
+            r"config: models\.sum\.risks_of: expected some of the models without risks_of \(tta\), found sum",
+        ),
     ],
 )
 def test_a_config_that_does_not_fit_stops_before_any_job(
