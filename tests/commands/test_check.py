@@ -187,6 +187,20 @@ def test_a_validation_part_that_is_drawn_keeps_sites_whole_where_the_config_says
     assert "whatever its site" not in said
 
 
+def test_training_parts_that_cannot_be_cut_for_models_that_read_risks_are_a_problem(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"a": {"architecture": "mlp"}, "b": {"architecture": "snn"}}
+    splits = {"folds": 2, "validation_fraction": 0, "inner_folds": 4}
+    write_config(study, models=models, splits=splits)
+    check.run(study=[study / "study.yaml"])
+    models |= {"sum": {"architecture": "risk-sum", "risks_of": ["a", "b"]}}
+    write_config(study, models=models, splits=splits)
+    with pytest.raises(InputError, match=r"splits\.inner_folds: 4: repeat 0, fold 0: .* at least 4 events .* found 3"):
+        check.run(study=[study / "study.yaml"])
+    capsys.readouterr()
+
+
 def test_bags_that_a_model_cannot_take_are_a_problem(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = (study / "slides.csv").read_text().splitlines()[1:]
     sheet = ["slide_id,patient_id,features"]

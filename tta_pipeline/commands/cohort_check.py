@@ -42,7 +42,13 @@ def describe_cohort(options: config.Study, findings: Findings, *, sets: GeneSets
         patients = tables.read_table(folder / "patients.tsv", columns=tables.PATIENTS)
         with findings.noting():
             parts = folder / "parts.tsv"
-            splits.run(patients=folder / "patients.tsv", out=folder / "splits.tsv", parts=parts, config=options.splits)
+            splits.run(
+                patients=folder / "patients.tsv",
+                out=folder / "splits.tsv",
+                parts=parts,
+                inner=folder / "inner_splits.tsv" if options.read_by_others else None,
+                config=options.splits,
+            )
         _say_funnel(folder, patients, findings, bad=bad)
         if parts.is_file():
             if options.splits.file is not None:
