@@ -39,9 +39,9 @@ def fast_products(device: torch.device) -> Iterator[None]:
     """Products of matrices by oneDNN on a CPU, where they are of single precision there; else as PyTorch has them.
 
     PyTorch leaves float32 products to MKL, which keeps the widest vectors to Intel's processors: on others that have
-    AVX-512 oneDNN takes half of the time (`benchmarks/products.py`). The one way to it is to allow bfloat16 inside of products, which oneDNN
-    takes up only on processors with matrix units for it. So a product is tried, and where it is that inexact, nothing
-    is changed. Weights differ between the libraries as they do between processors, by rounding.
+    AVX-512 oneDNN takes half of the time (`benchmarks/products.py`). The one way to it is to allow bfloat16 inside of
+    products, which oneDNN takes up only on processors with matrix units for it. So a product is tried, and where it is
+    that inexact, nothing is changed. Weights differ between the libraries as they do between processors, by rounding.
 
     References
     ----------
