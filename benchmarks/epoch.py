@@ -86,7 +86,9 @@ def measure(folder: Path, recipe: config.Train, threads: int, architecture: str 
     logging.getLogger(training.__name__).addHandler(clock)
     logging.getLogger(training.__name__).setLevel(logging.INFO)
     train.run(
-        **{name: folder / f"{name}.tsv" for name in ("patients", "slides", "splits")},
+        patients=folder / "patients.tsv",
+        slides=folder / "slides.tsv",
+        splits=folder / "splits.tsv",
         manifests=[],
         pathways=folder / "pathways.h5",
         repeat=0,
