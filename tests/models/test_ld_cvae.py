@@ -157,15 +157,18 @@ def test_latents_of_gene_sets_are_drawn_in_training_and_their_means_elsewhere() 
 
 
 def test_the_model_learns_from_rebuilt_tokens_alone() -> None:
-    """As it trains from `true_epochs` on, the bag in front of the branches shut; risks are those of evaluation."""
+    """As it trains from `true_epochs` on, the bag in front of the branches shut; risks are those of evaluation.
+
+    In small steps: in large ones it stays at one risk for all from some starts, and on some processors.
+    """
     model, whole = ld_cvae(), labelled(batch((6,) * 16))
     for shut in model.body.co_attention.attention.out_proj.parameters():
         nn.init.zeros_(shut.requires_grad_(False))
     time_days, event = torch.arange(1.0, 17.0), torch.ones(16, dtype=torch.bool)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.003)
     model.train().begin_step(float(model.options.true_epochs))
     true_nets = [parameter.detach().clone() for parameter in model.body.genes.parameters()]
-    for _ in range(150):
+    for _ in range(600):
         optimiser.zero_grad()
         output = model(whole)
         loss = cox_loss(output.scores[:, 0], time_days=time_days, event=event)
